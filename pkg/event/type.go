@@ -1,0 +1,117 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Type is the type of a canonical event. The zero value is invalid.
+type Type string
+
+// The closed list of event types; events/README.md describes each.
+const (
+	Joiner             Type = "employee.joiner"
+	StartDateChanged   Type = "employee.start-date-changed"
+	Mover              Type = "employee.mover"
+	Leaver             Type = "employee.leaver"
+	LastDayChanged     Type = "employee.last-day-changed"
+	Cancelled          Type = "employee.cancelled"
+	Rehire             Type = "employee.rehire"
+	Ref                Type = "employee.ref"
+	DeviceLost         Type = "mfa.device-lost"
+	DeviceStolen       Type = "mfa.device-stolen"
+	AccessLost         Type = "mfa.access-lost"
+	CodesUnrequested   Type = "mfa.codes-unrequested"
+	CodesNotReceived   Type = "mfa.codes-not-received"
+	TemporarilyBlocked Type = "mfa.temporarily-blocked"
+	Reregister         Type = "mfa.reregister"
+	RiskUser           Type = "risk.user"
+	RiskSignIn         Type = "risk.sign-in"
+	AccountLocked      Type = "account.locked"
+	AccountChanged     Type = "account.changed"
+	SessionRevoked     Type = "session.revoked"
+	CredentialChanged  Type = "credential.changed"
+)
+
+var types = [...]Type{
+	Joiner, StartDateChanged, Mover, Leaver, LastDayChanged, Cancelled, Rehire, Ref,
+	DeviceLost, DeviceStolen, AccessLost, CodesUnrequested, CodesNotReceived, TemporarilyBlocked, Reregister,
+	RiskUser, RiskSignIn, AccountLocked, AccountChanged, SessionRevoked, CredentialChanged,
+}
+
+// Types lists every event type, in the order of the catalogue.
+func Types() []Type { return append([]Type(nil), types[:]...) }
+
+// ErrUnknownType: the type is not in the catalogue.
+var ErrUnknownType = errors.New("unknown event type")
+
+// ParseType refuses every name that is not in the catalogue.
+func ParseType(s string) (Type, error) {
+	for _, t := range types {
+		if string(t) == s {
+			return t, nil
+		}
+	}
+	return "", ErrUnknownType
+}
+
+// Precedence orders unfinished events of one person: a strictly higher one does
+// not wait behind a lower one that waits. Zero is the lowest.
+func (t Type) Precedence() int {
+	switch t {
+	case Leaver, LastDayChanged:
+		return 3
+	case DeviceStolen, RiskUser:
+		return 2
+	case Reregister, DeviceLost, AccessLost:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// IsStatement reports whether the event is a statement by HR about employment.
+// Statements are ordered by when HR made them.
+func (t Type) IsStatement() bool {
+	switch t {
+	case Joiner, StartDateChanged, Leaver, LastDayChanged, Cancelled, Rehire:
+		return true
+	default:
+		return false
+	}
+}
+
+// Scope is the set of event types a source may send. An entry is a full type or
+// a family such as "employee.*". The zero value allows nothing.
+type Scope []string
+
+// ParseScope refuses entries that match no known type.
+func ParseScope(entries []string) (Scope, error) {
+	for _, e := range entries {
+		if !(Scope{e}).allowsAny() {
+			return nil, fmt.Errorf("scope entry %q matches no event type", e)
+		}
+	}
+	return Scope(entries), nil
+}
+
+// Allows reports whether t is in the scope.
+func (s Scope) Allows(t Type) bool {
+	for _, e := range s {
+		family, wild := strings.CutSuffix(e, ".*")
+		if e == string(t) || wild && strings.HasPrefix(string(t), family+".") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s Scope) allowsAny() bool {
+	for _, t := range types {
+		if s.Allows(t) {
+			return true
+		}
+	}
+	return false
+}

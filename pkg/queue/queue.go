@@ -1,0 +1,72 @@
+// Package queue is the seam to the broker: the message that functions exchange
+// and the errors a broker adapter answers with.
+//
+// It imports the standard library only; the one adapter is pkg/servicebus.
+package queue
+
+import (
+	"errors"
+	"time"
+)
+
+// Message is what one function hands to the next over a queue.
+type Message struct {
+	// ID is the broker's MessageId: a repeated one is dropped for seven days.
+	ID string
+	// SessionID orders messages; empty on queues without sessions.
+	SessionID string
+	// Key is the idempotency key of the event (property mfaflow-key). It never
+	// changes, whatever ID the message travels under.
+	Key string
+	// CorrelationID follows an event from webhook to Graph's client-request-id.
+	CorrelationID string
+	ContentType   string
+	Body          []byte
+	// Properties are further application properties (see the Prop constants).
+	Properties map[string]string
+	// EnqueueAt delays the message until then when not zero.
+	EnqueueAt time.Time
+}
+
+// Application properties of our messages.
+const (
+	PropKey    = "mfaflow-key"
+	PropType   = "mfaflow-type"
+	PropSource = "mfaflow-source"
+	// PropReason and PropDetail say why a message is on the quarantine queue.
+	PropReason = "mfaflow-reason"
+	PropDetail = "mfaflow-detail"
+	// PropAttempt counts the deferrals of the event that a wake-up is for.
+	PropAttempt = "mfaflow-attempt"
+	// PropCommand is the decision an operator sends to a lane.
+	PropCommand = "mfaflow-command"
+)
+
+// Received is a message under lock.
+type Received struct {
+	Message
+	// Sequence is the broker's number of the message within its queue.
+	Sequence int64
+	// DeliveryCount counts deliveries, this one included.
+	DeliveryCount int
+	EnqueuedAt    time.Time
+	// Token is the adapter's handle for settling.
+	Token any
+}
+
+// ErrUnavailable: the broker did not accept in time or cannot be reached. The
+// message may have been accepted; sending it again under the same ID is safe.
+var ErrUnavailable = errors.New("broker unavailable")
+
+// ErrTooLarge: the message exceeds what the queue takes.
+var ErrTooLarge = errors.New("message too large for the queue")
+
+// ErrLockLost: the lock is past its local deadline or was lost at the broker.
+// Nothing more may be written under it.
+var ErrLockLost = errors.New("lock lost")
+
+// ErrEmpty: nothing to receive within the time given.
+var ErrEmpty = errors.New("nothing to receive")
+
+// ErrGone: no deferred message with that sequence number.
+var ErrGone = errors.New("no deferred message with that sequence number")
