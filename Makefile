@@ -1,0 +1,69 @@
+# One flag set for builds and tests: another one compiles the Graph SDK again,
+# which costs minutes.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
+
+FUNCTIONS := $(notdir $(patsubst %/,%,$(wildcard functions/*/)))
+BUILD     := go build -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
+TOOLS     := -modfile=.ci/tools/go.mod
+ARCH      ?= arm64
+FUZZTIME  ?= 20s
+# The race detector needs cgo, hence a second set of objects; without the Graph SDK that is cheap.
+RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxF mfaflow/pkg/graph)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo build package test check fmt vet lint arch race fuzz bench clean FORCE
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## start everything on this machine, play one joiner, serve until Ctrl-C
+	@dist/mfaflow local
+
+demo: build ## play the story; fails unless the pass is delivered and opens the account
+	@dist/mfaflow demo
+
+build: $(FUNCTIONS:%=build-%) build-mfaflow ## build the functions and the CLI into dist/
+
+build-mfaflow: FORCE
+	@$(BUILD) -o dist/mfaflow ./pkg/cmd/mfaflow
+
+build-%: FORCE ## build one function, for example build-hr-events
+	@$(BUILD) -o dist/$* ./functions/$*
+
+package: $(FUNCTIONS:%=dist/%.zip) ## zip every function for AWS Lambda (linux, ARCH=arm64)
+
+dist/%.zip: FORCE
+	GOOS=linux GOARCH=$(ARCH) $(BUILD) -o dist/lambda/$*/bootstrap ./functions/$*
+	@go run .ci/zip/main.go $@ dist/lambda/$*/bootstrap
+
+test: build ## run all tests
+	go test ./...
+
+check: fmt vet arch lint test ## everything a change must pass
+
+fmt: ## fail on files that gofmt would change
+	@out=$$(gofmt -l functions pkg events .ci 2>/dev/null); test -z "$$out" || { echo "gofmt -w these files:"; echo "$$out"; exit 1; }
+
+vet: ## go vet
+	go vet ./...
+
+arch: ## check the layout and the dependency rules
+	go test -count=1 ./pkg/archtest
+
+lint: ## golangci-lint, pinned in .ci/tools
+	go tool $(TOOLS) golangci-lint run
+
+race: ## run the tests under the race detector (needs a C compiler; all but the Graph adapter)
+	CGO_ENABLED=1 go test -race $(RACE_PKGS)
+
+fuzz: ## run every fuzz target for FUZZTIME=20s
+	@set -e; grep -rE '^func Fuzz' --include='*_test.go' pkg events functions | sed -E 's,/[^/]*:func (Fuzz[A-Za-z0-9_]*).*, \1,' | sort -u | \
+	while read -r dir target; do echo "== $$dir $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir; done
+
+bench: build ## measure speed and size against the bounds of the design
+	go test -run '^$$' -bench . -benchmem ./pkg/...
+	@ls -l $(FUNCTIONS:%=dist/%) | awk '{printf "%-28s %6.2f MiB\n", $$NF, $$5/1048576}'
+
+clean: ## remove what was built
+	rm -rf dist
