@@ -70,3 +70,6 @@ var ErrEmpty = errors.New("nothing to receive")
 
 // ErrGone: no deferred message with that sequence number.
 var ErrGone = errors.New("no deferred message with that sequence number")
+
+// ErrBusy: another receiver holds the session.
+var ErrBusy = errors.New("session held by another receiver")

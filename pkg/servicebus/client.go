@@ -1,0 +1,288 @@
+// Package servicebus is the adapter to Azure Service Bus: it sends messages and
+// takes sessions under a lock that is judged locally.
+//
+// It is the only importer of azservicebus. No SDK type appears in a signature of
+// the seam (pkg/queue) and nothing here knows what a message means.
+package servicebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/Azure/go-amqp"
+
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/queue"
+)
+
+// Options configure a client. Either ConnectionString (emulator, development) or
+// Namespace with Credential (production).
+type Options struct {
+	ConnectionString identity.Secret
+	// Namespace is the host name, e.g. contoso.servicebus.windows.net.
+	Namespace  string
+	Credential azcore.TokenCredential
+	// LockDuration is the lock duration of the session queues, 60 s by default.
+	// It must not exceed what the queues are configured with: the lock is judged
+	// by it.
+	LockDuration time.Duration
+	// IdleRebuild is the idle time after which the sending connection is rebuilt
+	// before it is used again, 60 s by default: a Lambda sandbox that was frozen
+	// holds a dead connection.
+	IdleRebuild time.Duration
+}
+
+// Client sends and takes sessions. It connects at first use and is safe for
+// concurrent use.
+type Client struct {
+	opts Options
+
+	mu       sync.Mutex
+	closed   bool
+	sending  *connection // retries quickly within the deadline of the call
+	taking   *connection // never retries: see Session
+	lastSend time.Time
+}
+
+// connection is one azservicebus client with its senders.
+type connection struct {
+	client  *azservicebus.Client
+	senders map[string]*azservicebus.Sender
+}
+
+// New checks the options and connects to nothing.
+func New(opts Options) (*Client, error) {
+	direct := opts.ConnectionString.Reveal() != ""
+	if direct == (opts.Namespace != "") {
+		return nil, errors.New("service bus: give either a connection string or a namespace")
+	}
+	if opts.Namespace != "" && opts.Credential == nil {
+		return nil, errors.New("service bus: a namespace needs a credential")
+	}
+	if opts.LockDuration == 0 {
+		opts.LockDuration = time.Minute
+	}
+	if opts.IdleRebuild == 0 {
+		opts.IdleRebuild = time.Minute
+	}
+	return &Client{opts: opts}, nil
+}
+
+// Send hands messages to a queue and returns once the broker has accepted all of
+// them. Several messages without a delay go as one batch, all or nothing; delayed
+// ones are scheduled one by one. A repeated ID is accepted and dropped by the
+// broker, so sending again after ErrUnavailable is safe.
+func (c *Client) Send(ctx context.Context, queueName string, msgs ...queue.Message) error {
+	sender, err := c.sender(queueName)
+	if err != nil {
+		return err
+	}
+	if err := send(ctx, sender, msgs); err != nil {
+		err = sendError(ctx, queueName, err)
+		if errors.Is(err, queue.ErrUnavailable) {
+			c.dropSending(sender)
+		}
+		return err
+	}
+	return nil
+}
+
+func send(ctx context.Context, sender *azservicebus.Sender, msgs []queue.Message) error {
+	batchable := len(msgs) > 1
+	for _, m := range msgs {
+		batchable = batchable && m.EnqueueAt.IsZero()
+	}
+	if !batchable {
+		for _, m := range msgs {
+			if err := sender.SendMessage(ctx, toSDK(m), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	batch, err := sender.NewMessageBatch(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, m := range msgs {
+		if err := batch.AddMessage(toSDK(m), nil); err != nil {
+			return err
+		}
+	}
+	return sender.SendMessageBatch(ctx, batch, nil)
+}
+
+func sendError(ctx context.Context, queueName string, err error) error {
+	var amqpErr *amqp.Error
+	switch {
+	case errors.Is(err, azservicebus.ErrMessageTooLarge):
+		return fmt.Errorf("send to %s: %w", queueName, queue.ErrTooLarge)
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return fmt.Errorf("send to %s: %w", queueName, ctx.Err())
+	case errors.As(err, &amqpErr) && amqpErr.Condition == amqp.ErrCondMessageSizeExceeded:
+		return fmt.Errorf("send to %s: %w", queueName, queue.ErrTooLarge)
+	default:
+		return fmt.Errorf("send to %s: %w: %w", queueName, queue.ErrUnavailable, err)
+	}
+}
+
+// sender returns the sender of a queue, on a connection that is not stale.
+func (c *Client) sender(queueName string) (*azservicebus.Sender, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, fmt.Errorf("%w: client closed", queue.ErrUnavailable)
+	}
+	now := time.Now()
+	// Round(0) strips the monotonic reading: the clock stands still in a frozen
+	// sandbox, wall time does not.
+	if c.sending != nil && now.Round(0).Sub(c.lastSend) > c.opts.IdleRebuild {
+		go c.sending.close()
+		c.sending = nil
+	}
+	c.lastSend = now.Round(0)
+	if c.sending == nil {
+		conn, err := c.connect(azservicebus.RetryOptions{MaxRetries: 3, RetryDelay: 50 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond})
+		if err != nil {
+			return nil, err
+		}
+		c.sending = conn
+	}
+	if s, ok := c.sending.senders[queueName]; ok {
+		return s, nil
+	}
+	s, err := c.sending.client.NewSender(queueName, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open sender for %s: %w: %w", queueName, queue.ErrUnavailable, err)
+	}
+	c.sending.senders[queueName] = s
+	return s, nil
+}
+
+// dropSending abandons the connection that failed, so that the next call dials.
+func (c *Client) dropSending(failed *azservicebus.Sender) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sending == nil {
+		return
+	}
+	for _, s := range c.sending.senders {
+		if s == failed {
+			go c.sending.close()
+			c.sending = nil
+			return
+		}
+	}
+}
+
+// taker is the client that sessions are taken with.
+func (c *Client) taker() (*azservicebus.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, fmt.Errorf("%w: client closed", queue.ErrUnavailable)
+	}
+	if c.taking == nil {
+		conn, err := c.connect(azservicebus.RetryOptions{MaxRetries: -1, RetryDelay: -1})
+		if err != nil {
+			return nil, err
+		}
+		c.taking = conn
+	}
+	return c.taking.client, nil
+}
+
+func (c *Client) connect(retry azservicebus.RetryOptions) (*connection, error) {
+	opts := &azservicebus.ClientOptions{RetryOptions: retry, ApplicationID: "mfaflow"}
+	var client *azservicebus.Client
+	var err error
+	if c.opts.Namespace != "" {
+		client, err = azservicebus.NewClient(c.opts.Namespace, c.opts.Credential, opts)
+	} else {
+		client, err = azservicebus.NewClientFromConnectionString(c.opts.ConnectionString.Reveal(), opts)
+	}
+	if err != nil {
+		// The SDK's text may quote the connection string, which holds a key.
+		return nil, errors.New("service bus: the connection string or namespace is not valid")
+	}
+	return &connection{client: client, senders: map[string]*azservicebus.Sender{}}, nil
+}
+
+// closeTimeout bounds how long closing may take; a dead connection answers nothing.
+const closeTimeout = 2 * time.Second
+
+func (conn *connection) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = conn.client.Close(ctx) // nothing is pending: every Send has been answered
+}
+
+// Close closes every connection. Sessions must be closed first. A drainer calls
+// it before it returns, since a frozen connection is a dead one.
+func (c *Client) Close() {
+	c.mu.Lock()
+	sending, taking := c.sending, c.taking
+	c.sending, c.taking, c.closed = nil, nil, true
+	c.mu.Unlock()
+	if sending != nil {
+		sending.close()
+	}
+	if taking != nil {
+		taking.close()
+	}
+}
+
+func toSDK(m queue.Message) *azservicebus.Message {
+	out := &azservicebus.Message{MessageID: &m.ID, Body: m.Body, ApplicationProperties: map[string]any{}}
+	for k, v := range m.Properties {
+		out.ApplicationProperties[k] = v
+	}
+	if m.Key != "" {
+		out.ApplicationProperties[queue.PropKey] = m.Key
+	}
+	if m.SessionID != "" {
+		out.SessionID = &m.SessionID
+	}
+	if m.CorrelationID != "" {
+		out.CorrelationID = &m.CorrelationID
+	}
+	if m.ContentType != "" {
+		out.ContentType = &m.ContentType
+	}
+	if !m.EnqueueAt.IsZero() {
+		out.ScheduledEnqueueTime = &m.EnqueueAt
+	}
+	return out
+}
+
+func fromSDK(m *azservicebus.ReceivedMessage) queue.Received {
+	r := queue.Received{
+		Message:       queue.Message{ID: m.MessageID, Body: m.Body, Properties: map[string]string{}},
+		DeliveryCount: int(m.DeliveryCount),
+		Token:         m,
+	}
+	for k, v := range m.ApplicationProperties {
+		if s, ok := v.(string); ok {
+			r.Properties[k] = s
+		}
+	}
+	r.Key = r.Properties[queue.PropKey]
+	delete(r.Properties, queue.PropKey)
+	for dst, src := range map[*string]*string{&r.SessionID: m.SessionID, &r.CorrelationID: m.CorrelationID, &r.ContentType: m.ContentType} {
+		if src != nil {
+			*dst = *src
+		}
+	}
+	if m.SequenceNumber != nil {
+		r.Sequence = *m.SequenceNumber
+	}
+	if m.EnqueuedTime != nil {
+		r.EnqueuedAt = *m.EnqueuedTime
+	}
+	return r
+}
