@@ -1,0 +1,40 @@
+// Package graph is the adapter to Microsoft Graph: it turns questions about people
+// into requests and Graph's answers into the nouns of package identity.
+//
+// It is the only importer of msgraph-sdk-go and kiota. No SDK type appears in a
+// signature, and it knows no queue, no event and no plan.
+//
+// # Errors
+//
+// Every failed method returns an error of one of these classes:
+//
+//	answer                              class
+//	404                                 identity.ErrNotFound (DeletePass: success)
+//	401, 403                            identity.ErrForbidden; the text names the permission the operation needs
+//	400 and any other 4xx, 3xx          identity.ErrRefused with Graph's error code
+//	408, 409, 423, 425                  *identity.RetryError
+//	429                                 *identity.RetryError, After from Retry-After or the default of its throttling class
+//	5xx                                 *identity.RetryError, After from Retry-After; Unknown for a write
+//	none, cut off, unreadable, late     *identity.RetryError; Unknown for a write
+//	none because ctx ended              the error of ctx
+//	no token                            the class that the credential reports, else *identity.RetryError
+//
+// Texts hold the operation, the status, Graph's error code and its request id. They
+// hold no message of Graph and no body: those may quote an address or a pass.
+//
+// # Retries
+//
+// A read is repeated once, after a short pause, when the connection was cut or the
+// answer was 5xx without Retry-After. A write is never repeated here, nor is
+// anything after 429: waiting belongs to the lane, which holds no lock meanwhile
+// and re-reads the tenant before it acts again. That is why kiota's retry
+// middleware is not installed: it repeats writes and sleeps up to three minutes.
+// Its compression middleware is not installed either; bodies are a few hundred
+// bytes.
+//
+// # Serializers
+//
+// The SDK's root package registers its serializers process-wide. The adapter hands
+// them to its own request adapter instead, and request builders come from the
+// SDK's subpackages: importing the root more than doubles a cold build.
+package graph

@@ -1,0 +1,188 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
+
+	"mfaflow/pkg/identity"
+)
+
+// class is a throttling class of Graph.
+type class int
+
+const (
+	classDirectory class = iota + 1
+	classMethods
+	classMail
+)
+
+// window is the wait after a 429 that does not say how long: the window of the
+// class's documented limit (learn.microsoft.com/graph/throttling-limits).
+func (c class) window() time.Duration {
+	switch c {
+	case classDirectory, classMethods:
+		return 10 * time.Second
+	case classMail:
+		return time.Minute
+	default:
+		return time.Minute
+	}
+}
+
+// operation is what a request is for, as errors name it.
+type operation struct {
+	name  string
+	class class
+	write bool
+	// permission is the least privileged application permission
+	// (microsoft-graph-devx-content, permissions.json, 2026-08).
+	permission string
+	// refusal lists what a 400 usually means here, since Graph's code seldom says.
+	refusal string
+}
+
+var (
+	findUser      = operation{name: "find user", class: classDirectory, permission: "User.Read.All"}
+	readUser      = operation{name: "read user", class: classDirectory, permission: "User.Read.All"}
+	readManager   = operation{name: "read manager", class: classDirectory, permission: "User.Read.All"}
+	readGroups    = operation{name: "read group membership", class: classDirectory, permission: "User.Read.All and GroupMember.Read.All"}
+	readRoles     = operation{name: "read roles held", class: classDirectory, permission: "RoleManagement.Read.Directory"}
+	readEligible  = operation{name: "read eligible roles", class: classDirectory, permission: "RoleEligibilitySchedule.Read.Directory", refusal: "no licence for Privileged Identity Management"}
+	listMethods   = operation{name: "list authentication methods", class: classMethods, permission: "UserAuthenticationMethod.Read.All"}
+	listPasses    = operation{name: "list passes", class: classMethods, permission: "UserAuthMethod-TAP.Read.All"}
+	issuePass     = operation{name: "issue pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All", refusal: "the pass policy is off or does not cover the person or the lifetime, or the account is an external guest"}
+	deletePass    = operation{name: "delete pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All"}
+	readPassRules = operation{name: "read pass policy", class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
+	sendMail      = operation{name: "send mail", class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
+)
+
+var errEmptyAnswer = errors.New("empty answer")
+
+// refuse is a request that must not leave the house.
+func (op operation) refuse(why string) error {
+	return fmt.Errorf("%s: %s: %w", op.name, why, identity.ErrRefused)
+}
+
+// absent: the thing asked for does not exist.
+func (op operation) absent(what string) error {
+	return fmt.Errorf("%s: %s: %w", op.name, what, identity.ErrNotFound)
+}
+
+// gone takes "not found" for the success of a deletion.
+func gone(err error) error {
+	if errors.Is(err, identity.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// hidden: the directory answers and leaves out what we need to judge.
+func (op operation) hidden(what string) error {
+	return fmt.Errorf("%s: the directory hides %s (the app needs %s): %w", op.name, what, op.permission, identity.ErrForbidden)
+}
+
+// unreadable: Graph answered 2xx with something we cannot use, so a write may have
+// happened.
+func (op operation) unreadable(what string) error {
+	return &identity.RetryError{Unknown: op.write, Err: fmt.Errorf("%s: Graph answers with %s", op.name, what)}
+}
+
+// failure is the class of a failed request, by the table of the package doc. It
+// never takes over the text of err, which may hold an address or a pass.
+func (op operation) failure(ctx context.Context, x *exchange, err error) error {
+	var te *tokenError
+	var ue *url.Error
+	noToken := errors.As(err, &te)
+	switch {
+	case x.status >= 400 && !noToken:
+		return op.answer(x, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", op.name, ctx.Err())
+	case noToken:
+		return fmt.Errorf("%s: %w", op.name, te.class())
+	case errors.Is(err, errRedirect):
+		return fmt.Errorf("%s: Graph answers %d, a redirect: %w", op.name, x.status, identity.ErrRefused)
+	case errors.Is(err, context.DeadlineExceeded):
+		return op.unknown("no answer in time")
+	case x.status != 0:
+		return op.unreadable("a body that cannot be read")
+	case errors.As(err, &ue):
+		return op.unknown(fmt.Sprintf("no answer: %v", ue.Err))
+	default:
+		return op.unknown(fmt.Sprintf("no answer (%T)", err))
+	}
+}
+
+// unknown: no answer came, so a write may have happened.
+func (op operation) unknown(why string) error {
+	return &identity.RetryError{Unknown: op.write, Err: fmt.Errorf("%s: %s", op.name, why)}
+}
+
+// answer is the class of an answer of 400 or more.
+func (op operation) answer(x *exchange, err error) error {
+	text := fmt.Sprintf("%s: Graph answers %d", op.name, x.status)
+	if code := errorCode(err); code != "" {
+		text += " " + code
+	}
+	if id := plain(x.header.Get("request-id")); id != "" {
+		text += ", request " + id
+	}
+	after := retryAfter(x.header, time.Now())
+	switch {
+	case x.status == http.StatusNotFound:
+		return fmt.Errorf("%s: %w", text, identity.ErrNotFound)
+	case x.status == http.StatusUnauthorized, x.status == http.StatusForbidden:
+		return fmt.Errorf("%s: %w: the app needs %s", text, identity.ErrForbidden, op.permission)
+	case x.status == http.StatusTooManyRequests:
+		if after == 0 {
+			after = op.class.window()
+		}
+		return &identity.RetryError{After: after, Err: errors.New(text)}
+	case x.status == http.StatusRequestTimeout, x.status == http.StatusConflict, x.status == http.StatusLocked, x.status == http.StatusTooEarly:
+		return &identity.RetryError{After: after, Err: errors.New(text)}
+	case x.status >= 500:
+		return &identity.RetryError{After: after, Unknown: op.write, Err: errors.New(text)}
+	case op.refusal != "":
+		return fmt.Errorf("%s: %w (%s)", text, identity.ErrRefused, op.refusal)
+	default:
+		return fmt.Errorf("%s: %w", text, identity.ErrRefused)
+	}
+}
+
+// errorCode is Graph's own code of an error body. ODataError's Error method is not
+// called: it panics on a body without a message (msgraph-sdk-go 1.89).
+func errorCode(err error) string {
+	var oe *odataerrors.ODataError
+	if !errors.As(err, &oe) || oe.GetErrorEscaped() == nil || oe.GetErrorEscaped().GetCode() == nil {
+		return ""
+	}
+	return plain(*oe.GetErrorEscaped().GetCode())
+}
+
+// maxRetryAfter is the longest wait taken from an answer.
+const maxRetryAfter = 24 * time.Hour
+
+// retryAfter is the wait a Retry-After header asks for, in seconds or as an HTTP
+// date; zero when it is absent, past or unreadable.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(n)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	// The sender's own clock, when it shows it, spares us the skew.
+	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = sent
+	}
+	return max(0, min(at.Sub(now), maxRetryAfter))
+}
