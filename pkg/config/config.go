@@ -1,0 +1,153 @@
+// Package config reads the settings of a function from MFAFLOW_ environment
+// variables, once, at the start: one struct per function, holding only what it
+// reads.
+//
+// It is the only importer of envconfig. It knows no adapter and opens nothing but
+// files that a setting names. Values never appear in its errors: a secret pasted
+// into the wrong variable would end up in the log.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+const prefix = "MFAFLOW"
+
+// Settings are those of one function: *HREvents, *IdentityRouter, *IdentityWorker.
+type Settings interface {
+	// problems are the values that parse and yet cannot be.
+	problems() []error
+}
+
+// Load fills the settings from the environment. It reports every problem at once,
+// in the order of the struct: values that do not parse, values that cannot be, and
+// variables of ours that no function knows, which are misspellings.
+func Load(s Settings) error {
+	var problems []error
+	v := reflect.ValueOf(s).Elem()
+	for _, f := range fields(v.Type()) {
+		if err := process(f, v.FieldByIndex(f.Index)); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if len(problems) == 0 {
+		problems = s.problems()
+	}
+	return errors.Join(append(problems, misspelled()...)...)
+}
+
+// process reads one field. envconfig stops at the first bad variable; one struct
+// per field makes it report them all.
+func process(f reflect.StructField, to reflect.Value) error {
+	one := reflect.New(reflect.StructOf([]reflect.StructField{{Name: f.Name, Type: f.Type, Tag: f.Tag}}))
+	err := envconfig.Process(prefix, one.Interface())
+	if parse := (*envconfig.ParseError)(nil); errors.As(err, &parse) {
+		// ParseError prints the value, and so may its cause.
+		what := "is not " + describe(f.Type)
+		if cause := decodeError(""); errors.As(parse.Err, &cause) {
+			what = string(cause)
+		}
+		return fmt.Errorf("%s %s", parse.KeyName, what)
+	}
+	value := one.Elem().Field(0)
+	if f.Tag.Get("required") == "true" && (err != nil || value.IsZero()) {
+		return fmt.Errorf("%s is required", variable(f))
+	}
+	to.Set(value)
+	return err
+}
+
+// decodeError is an error of our own decoders, which quote no values.
+type decodeError string
+
+func (e decodeError) Error() string { return string(e) }
+
+func describe(t reflect.Type) string {
+	switch t.String() {
+	case "time.Duration":
+		return "a duration such as 90s or 15m"
+	case "int":
+		return "a whole number"
+	case "bool":
+		return "true or false"
+	case "slog.Level":
+		return "DEBUG, INFO, WARN or ERROR"
+	default:
+		return "a valid " + t.String()
+	}
+}
+
+// fields are the settings of a struct, those of embedded groups included.
+func fields(t reflect.Type) []reflect.StructField {
+	var list []reflect.StructField
+	for _, f := range reflect.VisibleFields(t) {
+		if !f.Anonymous && f.Tag.Get("desc") != "" {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// misspelled finds variables that begin like ours and are none.
+func misspelled() []error {
+	known := map[string]bool{}
+	for _, f := range functions() {
+		for _, x := range fields(reflect.TypeOf(f.settings).Elem()) {
+			known[variable(x)] = true
+		}
+	}
+	var problems []error
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, prefix+"_") || known[name] {
+			continue
+		}
+		err := fmt.Errorf("%s is no setting", name)
+		if near := nearest(name, known); near != "" {
+			err = fmt.Errorf("%s is no setting; did you mean %s?", name, near)
+		}
+		problems = append(problems, err)
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return problems
+}
+
+// nearest is the known name that takes the fewest edits, if few are enough.
+func nearest(name string, known map[string]bool) string {
+	best, fewest := "", 4
+	for k := range known {
+		if d := edits(name, k); d < fewest || d == fewest && best != "" && k < best {
+			best, fewest = k, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := min(row[j+1]+1, row[j]+1)
+			if a[i] == b[j] {
+				next = min(next, diagonal)
+			} else {
+				next = min(next, diagonal+1)
+			}
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,301 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Logging is common to all functions.
+type Logging struct {
+	LogLevel slog.Level `split_words:"true" default:"INFO" desc:"Least severe level that is logged: DEBUG, INFO, WARN or ERROR"`
+}
+
+// Broker says how to reach Azure Service Bus.
+type Broker struct {
+	ServicebusConnectionString Secret `split_words:"true" desc:"Secret. Connection string of the emulator or of a development namespace; excludes the namespace"`
+	ServicebusNamespace        string `split_words:"true" desc:"Host name of the Service Bus namespace, used with the app registration below"`
+}
+
+// App is the function's own app registration in Entra ID.
+type App struct {
+	TenantID          string `split_words:"true" desc:"Id or verified domain of the Entra tenant"`
+	ClientID          string `split_words:"true" desc:"Client id of the function's app registration"`
+	ClientSecret      Secret `split_words:"true" desc:"Secret. Client secret of the app registration"`
+	ClientCertificate Secret `split_words:"true" desc:"Secret. Certificate and unencrypted private key as PEM; instead of the client secret"`
+	AuthorityURL      string `split_words:"true" default:"https://login.microsoftonline.com/" desc:"Token service"`
+}
+
+// PrivateAuthority reports whether the token service is none of Microsoft's, so
+// that Microsoft cannot be asked whether it is genuine.
+func (a App) PrivateAuthority() bool {
+	u, err := url.Parse(a.AuthorityURL)
+	return err != nil || !slices.Contains(
+		[]string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn"}, strings.ToLower(u.Host))
+}
+
+// Directory says where Microsoft Graph is.
+type Directory struct {
+	GraphURL string `split_words:"true" default:"https://graph.microsoft.com" desc:"Microsoft Graph, without a version"`
+}
+
+// Drain says how a function works through the sessions of a queue.
+type Drain struct {
+	Sessions        int           `default:"8" desc:"Lanes worked on at once, 1 to 256"`
+	LockDuration    time.Duration `split_words:"true" default:"60s" desc:"Lock duration of the session queues, at most 5m; never more than they are configured with"`
+	MaxStarts       int           `split_words:"true" default:"5" desc:"Starts of one event before it is dead-lettered as poison"`
+	IdleExit        time.Duration `split_words:"true" default:"5s" desc:"Under Lambda: a drain ends after this long without work"`
+	DeadlineReserve time.Duration `split_words:"true" default:"10s" desc:"Under Lambda: no new work when less than this remains"`
+}
+
+// HREvents are the settings of the hr-events function.
+type HREvents struct {
+	Logging
+	Broker
+	App
+	InboundQueue    string        `split_words:"true" default:"inbound" desc:"Queue of accepted events"`
+	QuarantineQueue string        `split_words:"true" default:"quarantine" desc:"Queue of signed events that cannot be understood or resolved"`
+	Listen          string        `default:"127.0.0.1:8080" desc:"Outside Lambda: address to serve on; port 0 picks a free one"`
+	Sources         Document      `required:"true" desc:"Sources as JSON, or @ and the path of a JSON file"`
+	SourceKeys      SourceKeys    `split_words:"true" desc:"Secret. Keys of the sources as JSON: {\"workday\": [\"whsec_...\"]}"`
+	SendTimeout     time.Duration `split_words:"true" default:"1500ms" desc:"How long the broker may take to accept; then the sender is told to try again"`
+}
+
+// IdentityRouter are the settings of the identity-router function.
+type IdentityRouter struct {
+	Logging
+	Broker
+	App
+	Directory
+	InboundQueue    string `split_words:"true" default:"inbound" desc:"Queue of accepted events"`
+	LanesQueue      string `split_words:"true" default:"lanes" desc:"Queue with one session for each person"`
+	FlagsQueue      string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
+	QuarantineQueue string `split_words:"true" default:"quarantine" desc:"Queue of signed events that cannot be understood or resolved"`
+	Drain
+	ProvisionRetry   time.Duration `split_words:"true" default:"15m" desc:"How often a person without an account is looked up again"`
+	ProvisionGrace   time.Duration `split_words:"true" default:"336h" desc:"How long after the start date a joiner may be without an account"`
+	UnknownPersonAge time.Duration `split_words:"true" default:"24h" desc:"How long any other event waits for an unknown person"`
+}
+
+// IdentityWorker are the settings of the identity-worker function.
+type IdentityWorker struct {
+	Logging
+	Broker
+	App
+	Directory
+	LanesQueue string `split_words:"true" default:"lanes" desc:"Queue with one session for each person"`
+	FlagsQueue string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
+	Drain
+	SourceScopes          SourceScopes  `split_words:"true" required:"true" desc:"Event types that each source may send, as JSON: {\"workday\": [\"employee.*\"]}"`
+	LeadTime              time.Duration `split_words:"true" default:"72h" desc:"How long before the start of work a joiner's pass is issued"`
+	PassOpensAt           TimeOfDay     `split_words:"true" default:"07:30" desc:"Local time of the start date at which a pass opens"`
+	DefaultTimeZone       TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
+	PassLifetime          time.Duration `split_words:"true" default:"8h" desc:"Lifetime of a pass, 10m to 720h; the tenant's policy may shorten it"`
+	PassOneTime           bool          `split_words:"true" default:"false" desc:"Issue passes that work once"`
+	Delivery              []Channel     `default:"manager" desc:"Channels for a pass in the order in which they are tried: manager, personal-mail, handover"`
+	MailSender            string        `split_words:"true" desc:"Mailbox that sends passes; needed by manager and personal-mail"`
+	PersonalMailUnchanged time.Duration `split_words:"true" default:"720h" desc:"How long a personal address must have stayed the same to be used"`
+	HandoverURL           string        `split_words:"true" desc:"Service that hands passes over; needed by handover"`
+	HandoverKey           Secret        `split_words:"true" desc:"Secret. Standard Webhooks key (whsec_) that signs what is handed over"`
+	ProtectedAccounts     ObjectIDs     `split_words:"true" desc:"Object ids of accounts that only two people may change, break-glass accounts first"`
+	ProtectRoleHolders    bool          `split_words:"true" default:"true" desc:"Protect everybody who holds or can activate a directory role"`
+}
+
+// function ties a deployed function to its settings.
+type function struct {
+	name     string
+	settings Settings
+}
+
+func functions() []function {
+	return []function{
+		{"hr-events", &HREvents{}},
+		{"identity-router", &IdentityRouter{}},
+		{"identity-worker", &IdentityWorker{}},
+	}
+}
+
+// Functions are the names of the functions that have settings.
+func Functions() []string {
+	var names []string
+	for _, f := range functions() {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// ErrUnknownFunction: no function of that name has settings.
+var ErrUnknownFunction = errors.New("unknown function")
+
+// New returns the empty settings of the function, for Load.
+func New(name string) (Settings, error) {
+	for _, f := range functions() {
+		if f.name == name {
+			return f.settings, nil
+		}
+	}
+	return nil, fmt.Errorf("%w %q: there are %s", ErrUnknownFunction, name, strings.Join(Functions(), ", "))
+}
+
+func (c *HREvents) problems() []error {
+	var p problemList
+	c.Broker.check(&p)
+	if c.ServicebusNamespace != "" {
+		c.App.check(&p)
+	}
+	p.queues([]string{"INBOUND_QUEUE", "QUARANTINE_QUEUE"}, c.InboundQueue, c.QuarantineQueue)
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		p.add("LISTEN", "is not an address such as 127.0.0.1:8080")
+	}
+	p.duration("SEND_TIMEOUT", c.SendTimeout, time.Millisecond, time.Minute)
+	return p
+}
+
+func (c *IdentityRouter) problems() []error {
+	var p problemList
+	c.Broker.check(&p)
+	c.App.check(&p)
+	p.https("GRAPH_URL", c.GraphURL)
+	p.queues([]string{"INBOUND_QUEUE", "LANES_QUEUE", "FLAGS_QUEUE", "QUARANTINE_QUEUE"},
+		c.InboundQueue, c.LanesQueue, c.FlagsQueue, c.QuarantineQueue)
+	c.Drain.check(&p)
+	p.duration("PROVISION_RETRY", c.ProvisionRetry, time.Second, 24*time.Hour)
+	p.duration("PROVISION_GRACE", c.ProvisionGrace, 0, 365*24*time.Hour)
+	p.duration("UNKNOWN_PERSON_AGE", c.UnknownPersonAge, 0, 365*24*time.Hour)
+	return p
+}
+
+func (c *IdentityWorker) problems() []error {
+	var p problemList
+	c.Broker.check(&p)
+	c.App.check(&p)
+	p.https("GRAPH_URL", c.GraphURL)
+	p.queues([]string{"LANES_QUEUE", "FLAGS_QUEUE"}, c.LanesQueue, c.FlagsQueue)
+	c.Drain.check(&p)
+	p.duration("LEAD_TIME", c.LeadTime, 0, 365*24*time.Hour)
+	// learn.microsoft.com/graph/api/resources/temporaryaccesspassauthenticationmethod:
+	// lifetimeInMinutes is 10 to 43200.
+	p.duration("PASS_LIFETIME", c.PassLifetime, 10*time.Minute, 43200*time.Minute)
+	if c.PassLifetime%time.Minute != 0 {
+		p.add("PASS_LIFETIME", "is not a whole number of minutes")
+	}
+	if len(c.Delivery) == 0 {
+		p.add("DELIVERY", "names no channel")
+	}
+	for i, channel := range c.Delivery {
+		if slices.Contains(c.Delivery[:i], channel) {
+			p.add("DELIVERY", "names "+string(channel)+" twice")
+		}
+	}
+	if (slices.Contains(c.Delivery, Manager) || slices.Contains(c.Delivery, PersonalMail)) && c.MailSender == "" {
+		p.add("MAIL_SENDER", "is required to send mail")
+	}
+	p.duration("PERSONAL_MAIL_UNCHANGED", c.PersonalMailUnchanged, 0, 10*365*24*time.Hour)
+	if slices.Contains(c.Delivery, Handover) {
+		p.https("HANDOVER_URL", c.HandoverURL)
+		p.signingKey("HANDOVER_KEY", c.HandoverKey)
+	}
+	return p
+}
+
+func (b Broker) check(p *problemList) {
+	switch {
+	case b.ServicebusConnectionString.isSet() && b.ServicebusNamespace != "":
+		p.add("SERVICEBUS_NAMESPACE", "excludes "+prefix+"_SERVICEBUS_CONNECTION_STRING")
+	case b.ServicebusConnectionString.isSet():
+	case b.ServicebusNamespace == "":
+		p.add("SERVICEBUS_NAMESPACE", "is required, or "+prefix+"_SERVICEBUS_CONNECTION_STRING in development")
+	case strings.ContainsAny(b.ServicebusNamespace, ":/@ ") || !strings.Contains(b.ServicebusNamespace, "."):
+		p.add("SERVICEBUS_NAMESPACE", "is not a host name such as contoso.servicebus.windows.net")
+	}
+}
+
+func (a App) check(p *problemList) {
+	if a.TenantID == "" {
+		p.add("TENANT_ID", "is required")
+	}
+	if a.ClientID == "" {
+		p.add("CLIENT_ID", "is required")
+	}
+	switch secret, certificate := a.ClientSecret.isSet(), a.ClientCertificate.isSet(); {
+	case secret && certificate:
+		p.add("CLIENT_CERTIFICATE", "excludes "+prefix+"_CLIENT_SECRET")
+	case !secret && !certificate:
+		p.add("CLIENT_SECRET", "is required, or "+prefix+"_CLIENT_CERTIFICATE")
+	}
+	p.https("AUTHORITY_URL", a.AuthorityURL)
+}
+
+func (d Drain) check(p *problemList) {
+	p.number("SESSIONS", d.Sessions, 1, 256)
+	p.duration("LOCK_DURATION", d.LockDuration, 5*time.Second, 5*time.Minute)
+	p.number("MAX_STARTS", d.MaxStarts, 1, 1000)
+	p.duration("IDLE_EXIT", d.IdleExit, time.Millisecond, 15*time.Minute)
+	p.duration("DEADLINE_RESERVE", d.DeadlineReserve, time.Second, 15*time.Minute)
+}
+
+// problemList collects what is wrong, variable by variable.
+type problemList []error
+
+func (p *problemList) add(name, what string) {
+	*p = append(*p, fmt.Errorf("%s_%s %s", prefix, name, what))
+}
+
+func (p *problemList) number(name string, v, least, most int) {
+	if v < least || v > most {
+		p.add(name, fmt.Sprintf("is not between %d and %d", least, most))
+	}
+}
+
+func (p *problemList) duration(name string, v, least, most time.Duration) {
+	if v < least || v > most {
+		p.add(name, fmt.Sprintf("is not between %s and %s", short(least), short(most)))
+	}
+}
+
+// short is a duration without its zero parts: 10m, not 10m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// https: a token or a pass travels there.
+func (p *problemList) https(name, v string) {
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		p.add(name, "is not an https URL without user, query and fragment")
+	}
+}
+
+// queues checks that every name is one of a queue, and another than the rest.
+func (p *problemList) queues(names []string, values ...string) {
+	for i, v := range values {
+		switch {
+		case v == "" || len(v) > 260 || strings.Trim(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_/") != "":
+			p.add(names[i], "is not a queue name of letters, digits, period, hyphen, underscore and slash")
+		case slices.ContainsFunc(values[:i], func(w string) bool { return strings.EqualFold(v, w) }):
+			p.add(names[i], "names a queue that has another purpose")
+		}
+	}
+}
+
+func (p *problemList) signingKey(name string, v Secret) {
+	encoded, ok := strings.CutPrefix(v.Reveal(), "whsec_")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	// github.com/standard-webhooks/standard-webhooks/blob/main/spec: 24 to 64 bytes.
+	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
+		p.add(name, "is not whsec_ and base64 of 24 to 64 bytes")
+	}
+}
