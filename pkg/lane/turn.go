@@ -1,0 +1,74 @@
+package lane
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/queue"
+)
+
+// Turn is one event's turn in its lane: what a Handler sees and may do.
+type Turn struct {
+	Event   event.Event
+	Message queue.Received
+	// Ledger is the lane's memory. A handler may change the part about the
+	// person; Checkpoint makes the change last.
+	Ledger *ledger.Ledger
+	// Now is the time of the decision.
+	Now time.Time
+	// Attempt counts how often the event was set aside before.
+	Attempt int
+
+	visit *visit
+}
+
+// Handler decides on one event and acts. It must write a Checkpoint after each
+// effect before the next, call effects with the context of Guard, and return an
+// error only when the lane itself failed (queue.ErrLockLost, queue.ErrUnavailable,
+// the end of ctx): the event then comes again. What the directory answers is a
+// Verdict.
+type Handler interface {
+	Handle(ctx context.Context, t *Turn) (Verdict, error)
+}
+
+// Checkpoint writes the ledger. An error means that nothing more may be done.
+func (t *Turn) Checkpoint(ctx context.Context) error { return t.visit.write(ctx) }
+
+// Guard returns the context for one effect on the outside world: it ends with the
+// lock. queue.ErrLockLost means that the effect must not be started.
+func (t *Turn) Guard(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	return t.visit.session.Guard(ctx)
+}
+
+// Send hands messages to another queue.
+func (t *Turn) Send(ctx context.Context, queueName string, msgs ...queue.Message) error {
+	return t.visit.engine.Sender.Send(ctx, queueName, msgs...)
+}
+
+// Supersede closes waiting events that chosen picks: they are completed with the
+// outcome obsolete once this turn is over.
+func (t *Turn) Supersede(chosen func(ledger.Waiting) bool) {
+	for _, w := range t.Ledger.Waiting {
+		if w.Key != t.Event.Key && chosen(w) {
+			t.visit.superseded = append(t.visit.superseded, w.Sequence)
+		}
+	}
+}
+
+// wakeUp is the message without content that brings the lane back for a waiting
+// event.
+func wakeUp(laneID string, w ledger.Waiting, correlationID string) queue.Message {
+	return queue.Message{
+		ID:            fmt.Sprintf("%s%d~%d", wakePrefix, w.Sequence, w.Attempt),
+		SessionID:     laneID,
+		Key:           w.Key,
+		CorrelationID: correlationID,
+		EnqueueAt:     w.Until,
+		Properties:    map[string]string{queue.PropType: "wake-up", queue.PropAttempt: fmt.Sprint(w.Attempt)},
+	}
+}
+
+const wakePrefix = "wake~"

@@ -1,0 +1,295 @@
+// Package ledger holds what a lane remembers of one person: the session state of
+// the lane as versioned JSON.
+//
+// It imports the standard library and domain packages only. It knows no broker:
+// pkg/lane reads and writes it. Nothing secret is ever in a ledger; a pass is
+// known by its id.
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"mfaflow/pkg/event"
+)
+
+// Version is the version of the JSON this package writes.
+const Version = 1
+
+// Sizes in bytes of an encoded ledger. Above Target the list of handled keys is
+// shortened when the lane is idle; above Limit it is not written.
+const (
+	Target = 4 << 10
+	Limit  = 16 << 10
+)
+
+// ErrUnreadable: the state is no ledger of a version we know. Nothing may be
+// acted on and nothing written over it.
+var ErrUnreadable = errors.New("ledger unreadable")
+
+// ErrTooLarge: the ledger exceeds Limit even without handled keys.
+var ErrTooLarge = errors.New("ledger too large")
+
+// Ledger is the memory of one lane.
+type Ledger struct {
+	Version int `json:"v"`
+	// Generation counts writes. A writer that finds another one than it wrote
+	// last has lost the lane.
+	Generation int64 `json:"gen"`
+	// Handled are the keys that are finished, oldest first.
+	Handled []Handled `json:"handled,omitempty"`
+	// Floor: an event received at or before it that is not in Handled may have
+	// been handled and forgotten. It is held, never run.
+	Floor time.Time `json:"floor,omitzero"`
+	// Waiting are the deferred events, by sequence number.
+	Waiting []Waiting `json:"waiting,omitempty"`
+	// Current is the event in progress.
+	Current *Current `json:"current,omitempty"`
+
+	// Statement is the latest statement HR made, whether it acted yet or not.
+	Statement *Statement `json:"statement,omitempty"`
+	// Applied is the latest statement whose effect is on the tenant.
+	Applied *Statement `json:"applied,omitempty"`
+	// Pass is the pass we issued, or are about to issue.
+	Pass *Pass `json:"pass,omitempty"`
+	// PersonalMail is what we saw of the person's alternate address.
+	PersonalMail *PersonalMail `json:"personalMail,omitempty"`
+}
+
+// Outcome is how an event ended. The zero value is invalid.
+type Outcome string
+
+// The outcomes of finished events.
+const (
+	Done     Outcome = "done"
+	Obsolete Outcome = "obsolete"
+)
+
+// Handled is a finished event.
+type Handled struct {
+	Key        string    `json:"k"`
+	Outcome    Outcome   `json:"o"`
+	ReceivedAt time.Time `json:"t"`
+}
+
+// Kind says why an event waits. The zero value is invalid.
+type Kind string
+
+// The kinds of waiting.
+const (
+	// Planned: due later. Others do not wait behind it.
+	Planned Kind = "planned"
+	// Retry: something failed that time may cure.
+	Retry Kind = "retry"
+	// Held: until an operator decides.
+	Held Kind = "held"
+	// Behind: an earlier event waits for a retry or a hold.
+	Behind Kind = "behind"
+)
+
+// Waiting is one deferred event.
+type Waiting struct {
+	Sequence   int64      `json:"seq"`
+	Key        string     `json:"k"`
+	Type       event.Type `json:"type"`
+	Kind       Kind       `json:"kind"`
+	Reason     string     `json:"why,omitempty"`
+	Until      time.Time  `json:"until,omitzero"`
+	Attempt    int        `json:"n,omitempty"`
+	MadeAt     time.Time  `json:"made"`
+	ReceivedAt time.Time  `json:"t"`
+}
+
+// Blocks reports whether later events wait behind this one.
+func (w Waiting) Blocks() bool { return w.Kind != Planned }
+
+// Current counts the starts of the event in progress.
+type Current struct {
+	Key      string `json:"k"`
+	Sequence int64  `json:"seq"`
+	Starts   int    `json:"starts"`
+}
+
+// Statement is what HR said about employment, and when.
+type Statement struct {
+	Key        string     `json:"k"`
+	Type       event.Type `json:"type"`
+	MadeAt     time.Time  `json:"made"`
+	ReceivedAt time.Time  `json:"t"`
+	StartDate  event.Date `json:"start,omitzero"`
+	LastDay    event.Date `json:"last,omitzero"`
+	Immediate  bool       `json:"now,omitempty"`
+}
+
+// MadeAfter orders statements by when HR made them, then by receipt.
+func (s Statement) MadeAfter(o Statement) bool {
+	if !s.MadeAt.Equal(o.MadeAt) {
+		return s.MadeAt.After(o.MadeAt)
+	}
+	return s.ReceivedAt.After(o.ReceivedAt)
+}
+
+// Pass is a pass of ours. Before the directory is asked, Issuing is set and ID is
+// empty: whoever resumes then knows that a pass found may be ours with a value
+// that nobody has.
+type Pass struct {
+	ID      string    `json:"id,omitempty"`
+	Key     string    `json:"k"`
+	Issuing time.Time `json:"issuing,omitzero"`
+	// Attempts counts how often the pass was issued for this event.
+	Attempts  int       `json:"n,omitempty"`
+	StartsAt  time.Time `json:"starts,omitzero"`
+	EndsAt    time.Time `json:"ends,omitzero"`
+	Delivered bool      `json:"delivered,omitempty"`
+	// Channel is how it was delivered.
+	Channel string `json:"via,omitempty"`
+}
+
+// PersonalMail remembers an address by its digest, to tell since when it is
+// unchanged.
+type PersonalMail struct {
+	Digest string    `json:"d"`
+	Since  time.Time `json:"since"`
+}
+
+// Decode reads session state; no state is a new ledger.
+func Decode(state []byte) (*Ledger, error) {
+	if len(state) == 0 {
+		return &Ledger{Version: Version}, nil
+	}
+	var l Ledger
+	if err := json.Unmarshal(state, &l); err != nil {
+		return nil, fmt.Errorf("%w: not the JSON of a ledger", ErrUnreadable)
+	}
+	if l.Version != Version {
+		return nil, fmt.Errorf("%w: version %d, this program knows %d", ErrUnreadable, l.Version, Version)
+	}
+	return &l, nil
+}
+
+// Generation reads just the generation of a state.
+func Generation(state []byte) (int64, error) {
+	l, err := Decode(state)
+	if err != nil {
+		return 0, err
+	}
+	return l.Generation, nil
+}
+
+// Encode renders the ledger, shortening it to Target where it can. It changes
+// Handled and Floor when it does.
+func (l *Ledger) Encode() ([]byte, error) {
+	for {
+		b, err := json.Marshal(l)
+		if err != nil {
+			return nil, err
+		}
+		if len(b) <= Target || len(l.Handled) == 0 && len(b) <= Limit {
+			return b, nil
+		}
+		if len(l.Handled) == 0 {
+			return nil, ErrTooLarge
+		}
+		l.forgetOldest()
+	}
+}
+
+// forgetOldest drops the oldest quarter of the handled keys and raises the floor.
+func (l *Ledger) forgetOldest() {
+	n := (len(l.Handled) + 3) / 4
+	for _, h := range l.Handled[:n] {
+		if h.ReceivedAt.After(l.Floor) {
+			l.Floor = h.ReceivedAt
+		}
+	}
+	l.Handled = slices.Delete(l.Handled, 0, n)
+}
+
+// HandledAs reports how the event with the key ended, if it did.
+func (l *Ledger) HandledAs(key string) (Outcome, bool) {
+	for _, h := range l.Handled {
+		if h.Key == key {
+			return h.Outcome, true
+		}
+	}
+	return "", false
+}
+
+// BelowFloor reports whether an event may have been handled and forgotten.
+func (l *Ledger) BelowFloor(receivedAt time.Time) bool {
+	return !l.Floor.IsZero() && !receivedAt.After(l.Floor)
+}
+
+// Finish records the end of an event and forgets that it waited or was current.
+func (l *Ledger) Finish(key string, receivedAt time.Time, outcome Outcome) {
+	l.Handled = append(l.Handled, Handled{Key: key, Outcome: outcome, ReceivedAt: receivedAt})
+	// Oldest first by receipt, so that the floor stays below what is remembered.
+	slices.SortStableFunc(l.Handled, func(a, b Handled) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
+	l.Forget(key)
+}
+
+// Forget removes the key from the waiting list and from Current.
+func (l *Ledger) Forget(key string) {
+	l.Waiting = slices.DeleteFunc(l.Waiting, func(w Waiting) bool { return w.Key == key })
+	if l.Current != nil && l.Current.Key == key {
+		l.Current = nil
+	}
+}
+
+// WaitingFor finds the waiting event with the key.
+func (l *Ledger) WaitingFor(key string) *Waiting {
+	for i := range l.Waiting {
+		if l.Waiting[i].Key == key {
+			return &l.Waiting[i]
+		}
+	}
+	return nil
+}
+
+// WaitingAt finds the waiting event with the sequence number.
+func (l *Ledger) WaitingAt(sequence int64) *Waiting {
+	for i := range l.Waiting {
+		if l.Waiting[i].Sequence == sequence {
+			return &l.Waiting[i]
+		}
+	}
+	return nil
+}
+
+// Wait puts an event on the waiting list, or changes its entry.
+func (l *Ledger) Wait(w Waiting) {
+	if old := l.WaitingFor(w.Key); old != nil {
+		*old = w
+	} else {
+		l.Waiting = append(l.Waiting, w)
+		slices.SortFunc(l.Waiting, func(a, b Waiting) int { return int(min(1, max(-1, a.Sequence-b.Sequence))) })
+	}
+	if l.Current != nil && l.Current.Key == w.Key {
+		l.Current = nil
+	}
+}
+
+// Blocked reports whether an event of the type and sequence number must wait
+// behind one that waits for a retry or a hold. Only strictly higher precedence
+// passes.
+func (l *Ledger) Blocked(t event.Type, sequence int64) bool {
+	for _, w := range l.Waiting {
+		if w.Sequence < sequence && w.Blocks() && t.Precedence() <= w.Type.Precedence() {
+			return true
+		}
+	}
+	return false
+}
+
+// Start counts a start of the event and returns how many there were, this one
+// included.
+func (l *Ledger) Start(key string, sequence int64) int {
+	if l.Current == nil || l.Current.Key != key || l.Current.Sequence != sequence {
+		l.Current = &Current{Key: key, Sequence: sequence}
+	}
+	l.Current.Starts++
+	return l.Current.Starts
+}

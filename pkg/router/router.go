@@ -1,0 +1,229 @@
+// Package router finds out who an event is about and puts it into that person's
+// lane, so that every source meets in one order.
+//
+// It knows ports only. It changes nothing in the directory.
+//
+// # Who is this?
+//
+// Every identifier in the event must agree on one account. An account created
+// after the event's time never matches by user principal name or mail: those are
+// given anew when somebody leaves. An object id that was found once stays in the
+// event.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/flag"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/lane"
+	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/queue"
+)
+
+// Directory finds people. identity.ErrForbidden and *identity.RetryError tell
+// failures apart.
+type Directory interface {
+	// Find returns the accounts that any identifier of the reference names.
+	Find(context.Context, identity.Reference) ([]identity.Account, error)
+}
+
+// Router handles the events of the inbound queue.
+type Router struct {
+	Directory Directory
+	// LanesQueue and QuarantineQueue are where events go.
+	LanesQueue, QuarantineQueue string
+	// ProvisionRetry is how often a joiner who is not provisioned yet is looked
+	// for, until ProvisionGrace after the start date.
+	ProvisionRetry, ProvisionGrace time.Duration
+	// UnknownPersonAge is how long any other event waits for its person to appear.
+	UnknownPersonAge time.Duration
+}
+
+// Handle implements lane.Handler.
+func (r *Router) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
+	if t.Event.UserID != "" {
+		return r.forward(ctx, t, t.Event.UserID)
+	}
+	who, err := t.Event.Person()
+	if err != nil || who.IsZero() {
+		return lane.DeadLetter(lane.BadEvent, "data.person names nobody; correct the sender, then send the event anew"), nil
+	}
+	found, err := r.find(ctx, t, who)
+	if err != nil {
+		return failed(ctx, err)
+	}
+	switch {
+	case found.conflict:
+		return r.park(ctx, t, flag.ConflictingPerson, "the identifiers do not agree on one account")
+	case len(found.matches) == 1:
+		return r.forward(ctx, t, found.matches[0].ID)
+	case len(found.matches) > 1 && fansOut(t.Event.Type):
+		return r.fanOut(ctx, t, found.matches)
+	case len(found.matches) > 1:
+		return r.park(ctx, t, flag.AmbiguousPerson, fmt.Sprintf("%d accounts have these identifiers", len(found.matches)))
+	default:
+		return r.notFound(ctx, t)
+	}
+}
+
+type findings struct {
+	matches  []identity.Account
+	conflict bool // somebody matched by one identifier and disagreed in another
+}
+
+func (r *Router) find(ctx context.Context, t *lane.Turn, who identity.Reference) (findings, error) {
+	guarded, cancel, err := t.Guard(ctx)
+	if err != nil {
+		return findings{}, err
+	}
+	defer cancel()
+	accounts, err := r.Directory.Find(guarded, who)
+	if err != nil {
+		return findings{}, err
+	}
+	var f findings
+	for _, a := range accounts {
+		ref := who
+		if a.CreatedAt.After(t.Event.Time) {
+			ref.UserPrincipalName, ref.Mail = "", ""
+		}
+		agrees, matched := a.Matches(ref)
+		if full, _ := a.Matches(who); !full {
+			agrees = false
+		}
+		switch {
+		case matched && agrees:
+			f.matches = append(f.matches, a)
+		case matched:
+			f.conflict = true
+		}
+	}
+	return f, nil
+}
+
+// forward puts the event into the lane of the person. The id of the message is
+// kept when it is not the key: it then is a deliberate re-send, which the broker
+// must not drop.
+func (r *Router) forward(ctx context.Context, t *lane.Turn, user identity.UserID) (lane.Verdict, error) {
+	m, err := r.message(t, user, "")
+	if err != nil {
+		return lane.Verdict{}, err
+	}
+	if err := r.send(ctx, t, r.LanesQueue, m); err != nil {
+		return lane.Verdict{}, err
+	}
+	return lane.Finished(ledger.Done, "forwarded to the lane of "+string(user)), nil
+}
+
+// fansOut: an event that shuts people out reaches everybody it may mean.
+func fansOut(t event.Type) bool { return t == event.Leaver || t == event.DeviceStolen }
+
+func (r *Router) fanOut(ctx context.Context, t *lane.Turn, matches []identity.Account) (lane.Verdict, error) {
+	var msgs []queue.Message
+	for _, a := range matches {
+		if !a.Enabled {
+			continue
+		}
+		m, err := r.message(t, a.ID, "#"+string(a.ID))
+		if err != nil {
+			return lane.Verdict{}, err
+		}
+		msgs = append(msgs, m)
+	}
+	if len(msgs) > 0 {
+		if err := r.send(ctx, t, r.LanesQueue, msgs...); err != nil {
+			return lane.Verdict{}, err
+		}
+	}
+	if err := t.Flag(ctx, flag.AmbiguousPerson, "", fmt.Sprintf("the event was sent to the lanes of %d enabled accounts", len(msgs))); err != nil {
+		return lane.Verdict{}, err
+	}
+	return lane.Finished(ledger.Done, fmt.Sprintf("forwarded to %d lanes", len(msgs))), nil
+}
+
+func (r *Router) message(t *lane.Turn, user identity.UserID, suffix string) (queue.Message, error) {
+	e := t.Event
+	e.UserID = user
+	e.Key += suffix
+	body, err := e.Encode()
+	if err != nil {
+		return queue.Message{}, err
+	}
+	return queue.Message{
+		ID: t.Message.ID + suffix, SessionID: string(user), Key: e.Key, CorrelationID: t.Message.CorrelationID,
+		ContentType: event.ContentType, Body: body,
+		Properties: map[string]string{queue.PropType: string(e.Type), queue.PropSource: e.Origin},
+	}, nil
+}
+
+// park puts an event that cannot be given to anybody on the quarantine queue, as
+// it is, and before a human.
+func (r *Router) park(ctx context.Context, t *lane.Turn, cause flag.Cause, detail string) (lane.Verdict, error) {
+	properties := map[string]string{
+		queue.PropType: string(t.Event.Type), queue.PropSource: t.Event.Origin,
+		queue.PropReason: string(cause), queue.PropDetail: detail,
+	}
+	m := queue.Message{
+		ID: t.Message.ID, SessionID: t.Message.SessionID, Key: t.Event.Key, CorrelationID: t.Message.CorrelationID,
+		ContentType: event.ContentType, Body: t.Message.Body, Properties: properties,
+	}
+	if err := r.send(ctx, t, r.QuarantineQueue, m); err != nil {
+		return lane.Verdict{}, err
+	}
+	if err := t.Flag(ctx, cause, lane.Reason(cause), detail); err != nil {
+		return lane.Verdict{}, err
+	}
+	return lane.Finished(ledger.Done, "quarantined: "+detail), nil
+}
+
+// notFound waits for the person to be provisioned, and gives up in the end.
+func (r *Router) notFound(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
+	if deadline := r.deadline(t.Event); t.Now.Before(deadline) {
+		return lane.Retry(r.ProvisionRetry, lane.NotProvisioned, "nobody has these identifiers yet; looked for until "+deadline.UTC().Format(time.RFC3339)), nil
+	}
+	if err := t.Flag(ctx, flag.UnknownPerson, lane.UnknownPerson, "nobody in the directory has these identifiers"); err != nil {
+		return lane.Verdict{}, err
+	}
+	return lane.DeadLetter(lane.UnknownPerson, "nobody in the directory has these identifiers; provision the account or correct HR's data, then replay"), nil
+}
+
+// deadline is how long the event's person may take to appear: joiners until some
+// days after they start, everybody else a short time.
+func (r *Router) deadline(e event.Event) time.Time {
+	if e.Type == event.Joiner || e.Type == event.StartDateChanged || e.Type == event.Rehire {
+		if d, err := e.Employment(); err == nil && !d.StartDate.IsZero() {
+			return d.StartDate.At(0, 0, time.UTC).Add(r.ProvisionGrace)
+		}
+	}
+	return e.ReceivedAt.Add(r.UnknownPersonAge)
+}
+
+func (r *Router) send(ctx context.Context, t *lane.Turn, queueName string, msgs ...queue.Message) error {
+	guarded, cancel, err := t.Guard(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	return t.Send(guarded, queueName, msgs...)
+}
+
+func failed(ctx context.Context, err error) (lane.Verdict, error) {
+	var retry *identity.RetryError
+	switch {
+	case errors.Is(err, queue.ErrLockLost), ctx.Err() != nil:
+		return lane.Verdict{}, err
+	case errors.As(err, &retry):
+		return lane.Retry(retry.After, lane.Unavailable, err.Error()), nil
+	case errors.Is(err, identity.ErrForbidden):
+		return lane.DeadLetter(lane.Forbidden, err.Error()), nil
+	case errors.Is(err, identity.ErrRefused):
+		return lane.DeadLetter(lane.BadEvent, err.Error()), nil
+	default:
+		return lane.Retry(0, lane.Unavailable, err.Error()), nil
+	}
+}
