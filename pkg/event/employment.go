@@ -70,6 +70,31 @@ type Employment struct {
 	Cancels string `json:"cancels,omitempty"`
 }
 
+// Move is the data of employee.mover. Settings decide what a role or a department
+// asks for; without a setting the event changes nothing.
+type Move struct {
+	Person identity.Reference `json:"person"`
+	// Role and Department are HR's names for where the person goes.
+	Role       string `json:"role,omitempty"`
+	Department string `json:"department,omitempty"`
+	// EffectiveDate is a local date in TimeZone; zero means at once.
+	EffectiveDate Date   `json:"effectiveDate,omitzero"`
+	TimeZone      string `json:"timeZone,omitempty"`
+}
+
+// RecordRef is the data of employee.ref: whose record to read in the HR system.
+type RecordRef struct {
+	Person identity.Reference `json:"person"`
+	// Company is the HR system's id of its customer, when it serves several.
+	Company string `json:"company,omitempty"`
+	// Change is the sender's own word for what happened. The record decides, this
+	// is for people who read the trail.
+	Change string `json:"change,omitempty"`
+}
+
+// ErrBadTimeZone: not an IANA time zone name.
+var ErrBadTimeZone = errors.New("not an IANA time zone")
+
 // ErrBadData: the data of the event does not fit its type.
 var ErrBadData = errors.New("event data does not fit its type")
 
@@ -78,11 +103,23 @@ func (e Event) Employment() (Employment, error) {
 	if !e.Type.IsStatement() {
 		return Employment{}, fmt.Errorf("%w: %s is no employment statement", ErrBadData, e.Type)
 	}
-	var d Employment
-	if err := json.Unmarshal(e.Data, &d); err != nil {
-		return Employment{}, fmt.Errorf("%w: %s", ErrBadData, e.Type)
+	return decodeData[Employment](e)
+}
+
+// Move decodes the data of employee.mover.
+func (e Event) Move() (Move, error) {
+	if e.Type != Mover {
+		return Move{}, fmt.Errorf("%w: %s is no move", ErrBadData, e.Type)
 	}
-	return d, nil
+	return decodeData[Move](e)
+}
+
+// RecordRef decodes the data of employee.ref.
+func (e Event) RecordRef() (RecordRef, error) {
+	if e.Type != Ref {
+		return RecordRef{}, fmt.Errorf("%w: %s is no reference", ErrBadData, e.Type)
+	}
+	return decodeData[RecordRef](e)
 }
 
 // Person decodes who the event is about; every type carries data.person.

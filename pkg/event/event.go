@@ -6,7 +6,6 @@
 package event
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -82,12 +81,8 @@ func (e Event) Encode() ([]byte, error) {
 // missing required attribute is refused.
 func Decode(b []byte) (Event, error) {
 	var w wire
-	dec := json.NewDecoder(bytes.NewReader(b))
-	if err := dec.Decode(&w); err != nil {
-		return Event{}, fmt.Errorf("%w: not a JSON object of the CloudEvents form", ErrMalformed)
-	}
-	if dec.More() {
-		return Event{}, fmt.Errorf("%w: more than one JSON value", ErrMalformed)
+	if err := json.Unmarshal(b, &w); err != nil {
+		return Event{}, fmt.Errorf("%w: not one JSON object of the CloudEvents form", ErrMalformed)
 	}
 	if w.SpecVersion != "1.0" {
 		return Event{}, fmt.Errorf("%w: specversion is not 1.0", ErrMalformed)

@@ -1,0 +1,16 @@
+// Package events embeds the event catalogue: schemas, samples, HR mappings and
+// golden plans. README.md is its page.
+//
+// It imports the standard library only and interprets nothing.
+package events
+
+import (
+	"embed"
+	"io/fs"
+)
+
+//go:embed schemas samples invalid mappings hr all:golden
+var files embed.FS
+
+// FS is the catalogue as a file tree. Its folders are described in README.md.
+func FS() fs.FS { return files }

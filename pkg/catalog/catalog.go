@@ -1,0 +1,234 @@
+// Package catalog judges events from outside: it holds the JSON Schemas of the
+// event catalogue, compiled, and turns JSON into canonical events or into a list
+// of everything that is wrong with it.
+//
+// It must not know how an event arrived, who may send it, or what follows from it.
+package catalog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"mfaflow/events"
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/strictjson"
+)
+
+// schemaBase is where the $id of every schema starts. Nothing is served there:
+// the schemas are compiled from the binary and nothing is ever fetched.
+const schemaBase = "https://mfaflow.dev/schemas/"
+
+var (
+	// ErrUnknownType: the type is not in the catalogue. A sender may be ahead of us.
+	ErrUnknownType = event.ErrUnknownType
+	// ErrUnknownVersion: dataschema names a version of a known type that the
+	// catalogue does not have.
+	ErrUnknownVersion = errors.New("unknown version of the event type")
+)
+
+// Catalog holds the compiled schemas. It is safe for concurrent use.
+type Catalog struct {
+	envelope schema
+	// types is keyed by $id.
+	types map[string]schema
+}
+
+type schema struct {
+	compiled *jsonschema.Schema
+	// describe holds the description of each field by its JSON Pointer, with *
+	// for any element of an array.
+	describe map[string]string
+}
+
+// New compiles the schemas that are built into the binary. An error means that
+// the binary is broken.
+func New() (*Catalog, error) {
+	docs, err := load(events.FS())
+	if err != nil {
+		return nil, err
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(noLoader{})
+	c.AssertFormat()
+	registerFormats(c)
+	for id, doc := range docs {
+		if err := c.AddResource(id, doc); err != nil {
+			return nil, fmt.Errorf("add schema %s: %w", id, err)
+		}
+	}
+	cat := &Catalog{types: map[string]schema{}}
+	for id := range docs {
+		compiled, err := c.Compile(id)
+		if err != nil {
+			return nil, fmt.Errorf("compile schema %s: %w", id, err)
+		}
+		cat.types[id] = schema{compiled, descriptions(docs, id)}
+	}
+	envelope := schemaBase + "envelope.v1.json"
+	cat.envelope = cat.types[envelope]
+	delete(cat.types, envelope)
+	for _, t := range event.Types() {
+		if _, ok := cat.types[schemaID(t, "1")]; !ok {
+			return nil, fmt.Errorf("no schema for %s", t)
+		}
+	}
+	if cat.envelope.compiled == nil {
+		return nil, errors.New("no schema for the envelope")
+	}
+	return cat, nil
+}
+
+func schemaID(t event.Type, version string) string {
+	return schemaBase + string(t) + ".v" + version + ".json"
+}
+
+// load reads every schema file and keys it by the $id that its name stands for.
+func load(files fs.FS) (map[string]any, error) {
+	names, err := fs.Glob(files, "schemas/*.json")
+	if err != nil {
+		return nil, fmt.Errorf("list schemas: %w", err)
+	}
+	docs := map[string]any{}
+	for _, name := range names {
+		raw, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, fmt.Errorf("read schema: %w", err)
+		}
+		doc, err := strictjson.Decode(raw)
+		if err != nil {
+			return nil, fmt.Errorf("decode %s: %w", name, err)
+		}
+		docs[schemaBase+path.Base(name)] = doc
+	}
+	return docs, nil
+}
+
+// noLoader refuses what is not built in: a $ref must never read a file or the net.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) {
+	return nil, errors.New("the catalogue fetches nothing")
+}
+
+// registerFormats makes the schemas accept what package event can read, no more
+// and no less.
+func registerFormats(c *jsonschema.Compiler) {
+	// Loading a zone reads files, so the good names are kept. There are a few
+	// hundred of them.
+	var zones sync.Map
+	for name, check := range map[string]func(string) error{
+		"date": func(s string) error {
+			_, err := event.ParseDate(s)
+			return err
+		},
+		"date-time": func(s string) error {
+			return new(time.Time).UnmarshalText([]byte(s))
+		},
+		"iana-time-zone": func(s string) error {
+			if _, ok := zones.Load(s); ok {
+				return nil
+			}
+			if _, err := event.ParseTimeZone(s); err != nil {
+				return err
+			}
+			zones.Store(s, nil)
+			return nil
+		},
+	} {
+		c.RegisterFormat(&jsonschema.Format{Name: name, Validate: func(v any) error {
+			if s, ok := v.(string); ok {
+				return check(s)
+			}
+			return nil
+		}})
+	}
+}
+
+// Parse reads an event from outside. The error is an *InvalidError, or is
+// ErrUnknownType or ErrUnknownVersion; no error contains a value of the event.
+func (c *Catalog) Parse(raw []byte) (event.Event, error) {
+	v, err := strictjson.Decode(raw)
+	if err != nil {
+		return event.Event{}, &InvalidError{Fields: []FieldError{{Problem: err.Error()}}, cause: err}
+	}
+	return c.ParseValue(v)
+}
+
+// ParseValue is Parse for an event that is decoded already, by package strictjson
+// or by a mapping.
+func (c *Catalog) ParseValue(v any) (event.Event, error) {
+	attributes, _ := v.(map[string]any)
+	s, err := c.schemaFor(attributes)
+	if err != nil {
+		return event.Event{}, err
+	}
+	if err := s.compiled.Validate(v); err != nil {
+		return event.Event{}, s.invalid(err)
+	}
+	return newEvent(attributes)
+}
+
+// schemaFor finds the schema of the type and version that the event claims. An
+// event that does not say what it is gets the schema of the envelope, which
+// requires that.
+func (c *Catalog) schemaFor(attributes map[string]any) (schema, error) {
+	name, ok := attributes["type"].(string)
+	if !ok || name == "" {
+		return c.envelope, nil
+	}
+	t, err := event.ParseType(name)
+	if err != nil {
+		return schema{}, ErrUnknownType
+	}
+	id, _ := attributes["dataschema"].(string)
+	version, ok := versionOf(t, id)
+	if !ok {
+		return c.types[schemaID(t, "1")], nil
+	}
+	s, ok := c.types[schemaID(t, version)]
+	if !ok {
+		return schema{}, ErrUnknownVersion
+	}
+	return s, nil
+}
+
+// versionOf is the version of t in the $id of one of its schemas. Any other id
+// is for the schema to refuse.
+func versionOf(t event.Type, id string) (string, bool) {
+	rest, ok := strings.CutPrefix(id, schemaBase+string(t)+".v")
+	if !ok {
+		return "", false
+	}
+	version, ok := strings.CutSuffix(rest, ".json")
+	return version, ok && version != "" && strings.Trim(version, "0123456789") == ""
+}
+
+// newEvent builds the event from the tree that was validated, so that there is
+// no second reading of the text. The schema has checked every type assertion.
+func newEvent(attributes map[string]any) (event.Event, error) {
+	text := func(name string) string {
+		s, _ := attributes[name].(string)
+		return s
+	}
+	at, err := time.Parse(time.RFC3339Nano, text("time"))
+	if err != nil {
+		return event.Event{}, fmt.Errorf("read the time that the schema accepted: %w", err)
+	}
+	data, err := json.Marshal(attributes["data"])
+	if err != nil {
+		return event.Event{}, fmt.Errorf("encode the data that the schema accepted: %w", err)
+	}
+	return event.Event{
+		ID: text("id"), Source: text("source"), Type: event.Type(text("type")), Subject: text("subject"),
+		Time: at, DataSchema: text("dataschema"), Data: data,
+	}, nil
+}
