@@ -137,8 +137,8 @@ func open(s Settings) (azcore.TokenCredential, error) {
 	options := azcore.ClientOptions{
 		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: host},
 		Transport: transport{hc},
-		// One quick second try. Longer waiting belongs to the lane, which does not
-		// hold a lock meanwhile.
+		// One quick second try, none when Retry-After asks for more than a second:
+		// waiting belongs to the lane, which holds no lock meanwhile.
 		Retry: policy.RetryOptions{MaxRetries: 1, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: time.Second},
 	}
 	switch {

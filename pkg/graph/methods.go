@@ -98,7 +98,7 @@ func (c *Client) IssuePass(ctx context.Context, id identity.UserID, r identity.P
 		body.SetLifetimeInMinutes(&minutes)
 	}
 	if !r.StartsAt.IsZero() {
-		start := r.StartsAt.UTC()
+		start := wholeSecond(r.StartsAt)
 		body.SetStartDateTime(&start)
 	}
 	got, err := call(ctx, c, issuePass, func(ctx context.Context) (models.TemporaryAccessPassAuthenticationMethodable, error) {
@@ -116,6 +116,16 @@ func (c *Client) IssuePass(ctx context.Context, id identity.UserID, r identity.P
 		return identity.IssuedPass{}, issuePass.unreadable("a pass without its value")
 	}
 	return identity.IssuedPass{Pass: issued, Value: identity.NewSecret(value)}, nil
+}
+
+// wholeSecond is t or the next full second: the SDK cuts off fractions, which would
+// turn "in a moment" into the past, and Graph refuses a start in the past.
+func wholeSecond(t time.Time) time.Time {
+	whole := t.UTC().Truncate(time.Second)
+	if whole.Before(t) {
+		whole = whole.Add(time.Second)
+	}
+	return whole
 }
 
 // maxPassLifetime is Graph's own bound, 43200 minutes; the tenant's is tighter.
