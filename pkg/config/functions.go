@@ -94,6 +94,7 @@ type IdentityWorker struct {
 	Drain
 	SourceScopes          SourceScopes  `split_words:"true" required:"true" desc:"Event types that each source may send, as JSON: {\"workday\": [\"employee.*\"]}"`
 	LeadTime              time.Duration `split_words:"true" default:"72h" desc:"How long before the start of work a joiner's pass is issued"`
+	PastStart             time.Duration `split_words:"true" default:"168h" desc:"How long after the start date a joiner is still given a pass without an operator"`
 	PassOpensAt           TimeOfDay     `split_words:"true" default:"07:30" desc:"Local time of the start date at which a pass opens"`
 	DefaultTimeZone       TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
 	PassLifetime          time.Duration `split_words:"true" default:"8h" desc:"Lifetime of a pass, 10m to 720h; the tenant's policy may shorten it"`
@@ -179,6 +180,7 @@ func (c *IdentityWorker) problems() []error {
 	p.queues([]string{"LANES_QUEUE", "FLAGS_QUEUE"}, c.LanesQueue, c.FlagsQueue)
 	c.Drain.check(&p)
 	p.duration("LEAD_TIME", c.LeadTime, 0, 365*24*time.Hour)
+	p.duration("PAST_START", c.PastStart, 0, 365*24*time.Hour)
 	// learn.microsoft.com/graph/api/resources/temporaryaccesspassauthenticationmethod:
 	// lifetimeInMinutes is 10 to 43200.
 	p.duration("PASS_LIFETIME", c.PassLifetime, 10*time.Minute, 43200*time.Minute)

@@ -1,0 +1,51 @@
+// Command identity-router finds out who an accepted event is about and puts it
+// into that person's lane.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"mfaflow/pkg/config"
+	"mfaflow/pkg/graph"
+	"mfaflow/pkg/router"
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/wiring"
+)
+
+func main() {
+	var cfg config.IdentityRouter
+	err := config.Load(&cfg)
+	log := telemetry.NewLogger(os.Stdout, "identity-router", cfg.LogLevel)
+	if err == nil {
+		err = run(context.Background(), cfg, log)
+	}
+	if err != nil {
+		log.Error("stopped", telemetry.Error(err))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error {
+	credential, err := wiring.Credential(cfg.App)
+	if err != nil {
+		return err
+	}
+	directory, err := graph.New(graph.Options{Credential: credential, BaseURL: cfg.GraphURL})
+	if err != nil {
+		return err
+	}
+	broker, err := wiring.Broker(cfg.Broker, cfg.App)
+	if err != nil {
+		return err
+	}
+	handler := &router.Router{
+		Directory: directory, LanesQueue: cfg.LanesQueue, QuarantineQueue: cfg.QuarantineQueue,
+		ProvisionRetry: cfg.ProvisionRetry, ProvisionGrace: cfg.ProvisionGrace, UnknownPersonAge: cfg.UnknownPersonAge,
+	}
+	return wiring.Lanes{
+		Broker: broker, Drain: cfg.Drain, Queue: cfg.InboundQueue, Flags: cfg.FlagsQueue,
+		Handler: handler, Idle: directory.Close, Log: log,
+	}.Run(ctx)
+}

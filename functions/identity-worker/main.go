@@ -1,0 +1,81 @@
+// Command identity-worker acts on the tenant, one person's lane at a time.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"mfaflow/pkg/audit"
+	"mfaflow/pkg/config"
+	"mfaflow/pkg/graph"
+	"mfaflow/pkg/handover"
+	"mfaflow/pkg/plan"
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/wiring"
+	"mfaflow/pkg/worker"
+)
+
+func main() {
+	var cfg config.IdentityWorker
+	err := config.Load(&cfg)
+	log := telemetry.NewLogger(os.Stdout, "identity-worker", cfg.LogLevel)
+	if err == nil {
+		err = run(context.Background(), cfg, log)
+	}
+	if err != nil {
+		log.Error("stopped", telemetry.Error(err))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error {
+	credential, err := wiring.Credential(cfg.App)
+	if err != nil {
+		return err
+	}
+	directory, err := graph.New(graph.Options{Credential: credential, BaseURL: cfg.GraphURL})
+	if err != nil {
+		return err
+	}
+	channels, err := channels(cfg, directory)
+	if err != nil {
+		return err
+	}
+	broker, err := wiring.Broker(cfg.Broker, cfg.App)
+	if err != nil {
+		return err
+	}
+	handler := &worker.Worker{
+		Directory: directory, Passes: directory, Channels: channels,
+		Audit: audit.NewWriter(os.Stdout, "identity-worker"), Scopes: cfg.SourceScopes,
+		Settings: plan.Settings{
+			LeadTime: cfg.LeadTime, OpensAtHour: cfg.PassOpensAt.Hour, OpensAtMinute: cfg.PassOpensAt.Minute,
+			DefaultZone: cfg.DefaultTimeZone.Location, Lifetime: cfg.PassLifetime, OneTime: cfg.PassOneTime,
+			PastStart: cfg.PastStart, ProtectedAccounts: cfg.ProtectedAccounts, ProtectRoleHolders: cfg.ProtectRoleHolders,
+		},
+	}
+	return wiring.Lanes{
+		Broker: broker, Drain: cfg.Drain, Queue: cfg.LanesQueue, Flags: cfg.FlagsQueue,
+		Handler: handler, Idle: directory.Close, Log: log,
+	}.Run(ctx)
+}
+
+func channels(cfg config.IdentityWorker, directory *graph.Client) (list []worker.Channel, err error) {
+	for _, c := range cfg.Delivery {
+		switch c {
+		case config.Manager:
+			list = append(list, worker.ManagerMail{Directory: directory, Mailer: directory, Sender: cfg.MailSender})
+		case config.PersonalMail:
+			list = append(list, worker.PersonalMail{Mailer: directory, Sender: cfg.MailSender, Unchanged: cfg.PersonalMailUnchanged})
+		case config.Handover:
+			channel, err := handover.New(cfg.HandoverURL, cfg.HandoverKey.Secret, time.Now)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, channel)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,88 @@
+// Package wiring is what every function's main does in the same way: turn its
+// settings into a credential and a broker client, and run a drain loop.
+//
+// Only the mains in functions/ import it. It knows no Graph, so that functions
+// without Graph do not link its SDK.
+package wiring
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"mfaflow/pkg/azauth"
+	"mfaflow/pkg/config"
+	"mfaflow/pkg/lambdafn"
+	"mfaflow/pkg/lane"
+	"mfaflow/pkg/servicebus"
+)
+
+// Credential is the function's app registration. It does no network.
+func Credential(a config.App) (azcore.TokenCredential, error) {
+	return azauth.New(azauth.Settings{
+		TenantID: a.TenantID, ClientID: a.ClientID,
+		ClientSecret: a.ClientSecret.Secret, ClientCertificate: a.ClientCertificate.Secret,
+		AuthorityHost: a.AuthorityURL, DisableInstanceDiscovery: a.PrivateAuthority(),
+	})
+}
+
+// Broker are the options of the broker client. The credential is made only when
+// the broker needs one.
+func Broker(b config.Broker, a config.App) (servicebus.Options, error) {
+	opts := servicebus.Options{ConnectionString: b.ServicebusConnectionString.Secret, Namespace: b.ServicebusNamespace}
+	if opts.Namespace == "" {
+		return opts, nil
+	}
+	var err error
+	opts.Credential, err = Credential(a)
+	return opts, err
+}
+
+// Lanes says which queue's lanes are drained and how.
+type Lanes struct {
+	Broker  servicebus.Options
+	Drain   config.Drain
+	Queue   string
+	Flags   string
+	Handler lane.Handler
+	// Idle releases what must not be held while a sandbox is frozen.
+	Idle func()
+	Log  *slog.Logger
+}
+
+// closing is what is kept of the reserve to close connections with.
+const closing = 2 * time.Second
+
+// Run drains until the process or the invocation ends. The broker client lives as
+// long as one run: a frozen AMQP connection is a dead one.
+func (l Lanes) Run(ctx context.Context) error {
+	l.Broker.LockDuration = l.Drain.LockDuration
+	return lambdafn.Drain(ctx, func(ctx context.Context) error {
+		client, err := servicebus.New(l.Broker)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		defer l.Idle()
+		runner := lane.Runner{
+			Engine: &lane.Engine{
+				Queue: l.Queue, FlagsQueue: l.Flags, Handler: l.Handler, Sender: client,
+				MaxStarts: l.Drain.MaxStarts, Now: time.Now, Log: l.Log,
+			},
+			Accept: func(ctx context.Context, wait time.Duration) (lane.Session, error) {
+				s, err := client.AcceptNext(ctx, l.Queue, wait)
+				if err != nil {
+					return nil, err // not a nil *Session in a non-nil interface
+				}
+				return s, nil
+			},
+			Lanes: l.Drain.Sessions, IdleExit: l.Drain.IdleExit, Grace: max(l.Drain.DeadlineReserve-closing, 0), Log: l.Log,
+		}
+		l.Log.InfoContext(ctx, "ready", "queue", l.Queue, "lanes", l.Drain.Sessions)
+		settled := runner.Run(ctx)
+		l.Log.InfoContext(ctx, "drained", "queue", l.Queue, "settled", settled)
+		return nil
+	}, l.Drain.DeadlineReserve, l.Log)
+}
