@@ -207,7 +207,7 @@ func zoneOf(in Input) (*time.Location, error) {
 	if d.TimeZone == "" {
 		return in.Settings.DefaultZone, nil
 	}
-	zone, err := time.LoadLocation(d.TimeZone)
+	zone, err := event.ParseTimeZone(d.TimeZone)
 	if err != nil {
 		return nil, fmt.Errorf("%w: timeZone is no IANA time zone", event.ErrBadData)
 	}

@@ -1,0 +1,151 @@
+package plan_test
+
+import (
+	"encoding/json"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mfaflow/events"
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/plan"
+)
+
+var update = flag.Bool("update", false, "rewrite events/golden")
+
+// golden is what a sample leads to for a person whose account is new and blank, in
+// a tenant whose policy is Microsoft's default but enabled.
+type golden struct {
+	Steps []step `json:"steps"`
+}
+
+type step struct {
+	// At is when the decision is made: on arrival, then whenever the one before
+	// said to wait until.
+	At       time.Time     `json:"at"`
+	Decision plan.Decision `json:"decision"`
+	Reason   plan.Reason   `json:"reason,omitempty"`
+	Until    time.Time     `json:"until,omitzero"`
+	Pass     *pass         `json:"pass,omitempty"`
+	Short    bool          `json:"shortFirstDay,omitempty"`
+}
+
+type pass struct {
+	Opens   time.Time `json:"opens,omitzero"`
+	Minutes int       `json:"minutes"`
+	OneTime bool      `json:"oneTime"`
+}
+
+func TestGoldenPlans(t *testing.T) {
+	samples, err := fs.Glob(events.FS(), "samples/*/*.json")
+	if err != nil || len(samples) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	for _, name := range samples {
+		t.Run(strings.TrimPrefix(name, "samples/"), func(t *testing.T) {
+			raw, err := fs.ReadFile(events.FS(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := event.Decode(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Key, e.ReceivedAt = event.NewKey("hr", e.ID), e.Time.Add(time.Second)
+			got, err := json.MarshalIndent(golden{Steps: follow(t, e)}, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, '\n')
+			file := filepath.Join("..", "..", "events", strings.Replace(name, "samples/", "golden/", 1))
+			if *update {
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatalf("no golden plan; write it with go test ./pkg/plan -update and read it: %v", err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("plan differs from %s (-want +got):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+func TestEveryGoldenPlanHasASample(t *testing.T) {
+	goldens, err := fs.Glob(events.FS(), "golden/*/*.json")
+	if err != nil || len(goldens) == 0 {
+		t.Fatalf("no golden plans: %v", err)
+	}
+	for _, name := range goldens {
+		if _, err := fs.Stat(events.FS(), strings.Replace(name, "golden/", "samples/", 1)); err != nil {
+			t.Errorf("%s has no sample", name)
+		}
+	}
+}
+
+// follow makes the decisions one after the other until nothing is waited for.
+func follow(t *testing.T, e event.Event) []step {
+	t.Helper()
+	var steps []step
+	now := e.ReceivedAt
+	for range 5 {
+		in := plan.Input{Event: e, Ledger: &ledger.Ledger{}, Settings: settings(), Now: now}
+		p, err := plan.Decide(in)
+		if err == nil && p.Decision == plan.ReadTenant {
+			in.Tenant = blank()
+			p, err = plan.Decide(in)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := step{At: now.UTC(), Decision: p.Decision, Reason: p.Reason, Short: p.ShortFirstDay}
+		if p.Decision == plan.IssuePass {
+			s.Pass = &pass{Opens: p.Request.StartsAt.UTC(), Minutes: int(p.Request.Lifetime.Minutes()), OneTime: p.Request.OneTime}
+		}
+		if p.Decision == plan.Wait {
+			s.Until = p.Until.UTC()
+		}
+		steps = append(steps, s)
+		if p.Decision != plan.Wait {
+			return steps
+		}
+		now = p.Until
+	}
+	t.Fatal("the plan waits forever")
+	return nil
+}
+
+// settings are the defaults of the identity-worker.
+func settings() plan.Settings {
+	return plan.Settings{
+		LeadTime: 72 * time.Hour, OpensAtHour: 7, OpensAtMinute: 30, DefaultZone: time.UTC,
+		Lifetime: 8 * time.Hour, PastStart: 7 * 24 * time.Hour, ProtectRoleHolders: true,
+	}
+}
+
+const someone identity.UserID = "5b0e9c1e-0000-4000-8000-000000001042"
+
+// blank is a person as provisioning leaves them: enabled, a password, no more.
+func blank() *plan.Tenant {
+	return &plan.Tenant{
+		Account: &identity.Account{ID: someone, UserPrincipalName: "someone@contoso.example", Enabled: true},
+		Methods: []identity.Method{{ID: "28c10230-6103-485e-b985-444c60001490", Kind: identity.MethodPassword}},
+		Policy: identity.PassPolicy{
+			Enabled: true, IncludeAll: true, MinLifetime: time.Hour, DefaultLifetime: time.Hour, MaxLifetime: 8 * time.Hour,
+		},
+	}
+}
