@@ -1,0 +1,90 @@
+// Command function does on request what functions do wrong and right.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"mfaflow/pkg/lambdafn"
+)
+
+func main() {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	ctx := context.Background()
+	switch os.Getenv("FN_INIT") {
+	case "exit":
+		os.Exit(3)
+	case "hang":
+		time.Sleep(time.Hour) // an empty select would be a deadlock here
+	}
+	if os.Getenv("FN_MODE") == "drain" {
+		_ = lambdafn.Drain(ctx, drain, time.Second, log)
+		return
+	}
+	_ = lambdafn.Serve(ctx, lambdafn.Handlers{
+		HTTP:        http.HandlerFunc(serve),
+		EventBridge: eventBridge,
+		Close: func(context.Context) error {
+			fmt.Println("closed")
+			if os.Getenv("FN_CLOSE") == "hang" {
+				select {}
+			}
+			return nil
+		},
+	}, "127.0.0.1:0", log)
+}
+
+func serve(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/echo":
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.Copy(w, r.Body)
+	case "/signature":
+		_, _ = io.WriteString(w, r.Header.Get("Webhook-Signature"))
+	case "/pid":
+		_, _ = fmt.Fprint(w, os.Getpid())
+	case "/env":
+		_, _ = io.WriteString(w, strings.Join(os.Environ(), "\n"))
+	case "/log":
+		fmt.Println("to stdout")
+		fmt.Fprintln(os.Stderr, "to stderr")
+	case "/big":
+		_, _ = io.WriteString(w, strings.Repeat("x", 7<<20))
+	case "/panic":
+		panic("boom")
+	case "/exit":
+		os.Exit(3)
+	case "/hang":
+		select {}
+	}
+}
+
+func eventBridge(_ context.Context, event json.RawMessage) error {
+	var e struct {
+		Detail struct {
+			Fail bool `json:"fail"`
+		} `json:"detail"`
+	}
+	if err := json.Unmarshal(event, &e); err != nil || e.Detail.Fail {
+		return errors.New("refused")
+	}
+	return nil
+}
+
+func drain(ctx context.Context) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return errors.New("no deadline")
+	}
+	fmt.Printf("%d ms to work\n", time.Until(deadline).Milliseconds())
+	<-ctx.Done()
+	return nil
+}
