@@ -1,0 +1,116 @@
+package archtest
+
+// Layer is a set of folders and the layers that it may import besides itself.
+type Layer struct {
+	Name    string
+	Folders []string
+	Imports []string
+	// Strangers is true when the folders of the layer may not import one another.
+	Strangers bool
+}
+
+// Owner says which folders may import another module's packages.
+type Owner struct {
+	// Imported is the beginning of the import paths.
+	Imported string
+	Folders  []string
+	// TestsToo binds tests as well. Otherwise they are free.
+	TestsToo bool
+	// TestsOnly is for modules that only tests may use, wherever they are.
+	TestsOnly bool
+}
+
+// Ban forbids a folder to reach an import path, directly or through our packages.
+type Ban struct {
+	From     string
+	Imported string
+	// Exact bans the path alone, not what lies under it.
+	Exact bool
+	Why   string
+}
+
+// Rules are the dependency rules of a module.
+type Rules struct {
+	Layers []Layer
+	Owners []Owner
+	Bans   []Ban
+}
+
+// Ours are the rules of this module: functions -> adapters -> application -> domain.
+func Ours() Rules {
+	return Rules{
+		Layers: []Layer{
+			{Name: "catalogue", Folders: []string{"events"}},
+			{
+				Name: "domain",
+				Folders: []string{
+					"pkg/correlation", "pkg/event", "pkg/flag", "pkg/identity", "pkg/ledger", "pkg/plan", "pkg/queue", "pkg/strictjson",
+				},
+			},
+			{
+				Name: "application",
+				Folders: []string{
+					"pkg/audit", "pkg/catalog", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/router", "pkg/telemetry", "pkg/webhook", "pkg/worker",
+				},
+				Imports: []string{"catalogue", "domain"},
+			},
+			{
+				Name:      "adapter",
+				Folders:   []string{"pkg/azauth", "pkg/config", "pkg/graph", "pkg/handover", "pkg/lambdafn", "pkg/servicebus"},
+				Imports:   []string{"domain", "application"},
+				Strangers: true,
+			},
+			{
+				Name:    "wiring",
+				Folders: []string{"pkg/wiring"},
+				Imports: []string{"domain", "application", "adapter"},
+			},
+			{
+				Name:      "function",
+				Folders:   []string{"functions/*"},
+				Imports:   []string{"domain", "application", "adapter", "wiring"},
+				Strangers: true,
+			},
+			// A simulator follows the real service, so it knows nothing of ours.
+			{Name: "simulator", Folders: []string{"pkg/sim"}, Imports: []string{"catalogue"}},
+			{
+				Name:    "tool",
+				Folders: []string{"pkg/archtest", "pkg/cli", "pkg/cmd/*", "pkg/stack"},
+				Imports: []string{"catalogue", "domain", "application", "adapter", "simulator"},
+			},
+		},
+		Owners: []Owner{
+			{Imported: "github.com/microsoftgraph/", Folders: []string{"pkg/graph"}, TestsToo: true},
+			{Imported: "github.com/microsoft/kiota-", Folders: []string{"pkg/graph"}, TestsToo: true},
+			{Imported: "github.com/Azure/azure-sdk-for-go/sdk/azcore", Folders: []string{"pkg/azauth", "pkg/graph", "pkg/servicebus", "pkg/wiring"}},
+			{Imported: "github.com/Azure/azure-sdk-for-go/sdk/azidentity", Folders: []string{"pkg/azauth"}},
+			{Imported: "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus", Folders: []string{"pkg/servicebus"}},
+			{Imported: "github.com/Azure/go-amqp", Folders: []string{"pkg/servicebus"}},
+			{Imported: "github.com/aws/aws-lambda-go", Folders: []string{"pkg/lambdafn"}},
+			{Imported: "github.com/google/uuid", Folders: []string{"pkg/graph", "pkg/sim/lambda"}},
+			{Imported: "github.com/itchyny/gojq", Folders: []string{"pkg/mapping"}},
+			{Imported: "github.com/kelseyhightower/envconfig", Folders: []string{"pkg/config"}},
+			{Imported: "github.com/santhosh-tekuri/jsonschema/v6", Folders: []string{"pkg/catalog"}},
+			{Imported: "github.com/spf13/cobra", Folders: []string{"pkg/cli"}},
+			{Imported: "golang.org/x/sync", Folders: []string{"pkg/graph"}},
+			{Imported: "github.com/google/go-cmp", TestsOnly: true},
+			{Imported: "github.com/standard-webhooks/standard-webhooks", TestsOnly: true},
+			{Imported: "go.uber.org/goleak", TestsOnly: true},
+			{Imported: "pgregory.net/rapid", TestsOnly: true},
+		},
+		Bans: []Ban{
+			{From: "pkg/graph", Imported: "github.com/microsoftgraph/msgraph-sdk-go", Exact: true,
+				Why: "the root package of the SDK more than doubles a cold build"},
+			{From: "functions/hr-events", Imported: "github.com/microsoftgraph/",
+				Why: "what faces the internet needs no Graph, builds in seconds and stays small"},
+			{From: "functions/hr-events", Imported: "github.com/microsoft/kiota-",
+				Why: "what faces the internet needs no Graph, builds in seconds and stays small"},
+			{From: "functions", Imported: "testing", Why: "a test double in production is a bug"},
+			{From: "functions", Imported: "net/http/httptest", Why: "a test double in production is a bug"},
+			{From: "functions", Imported: "mfaflow/pkg/sim/", Why: "a simulator in production is a bug"},
+			{From: "pkg/cmd/mfaflow", Imported: "github.com/microsoftgraph/",
+				Why: "the local stack runs the built functions; the tool builds in seconds"},
+			{From: "pkg/cmd/mfaflow", Imported: "github.com/Azure/", Why: "the tool builds in seconds"},
+		},
+	}
+}
