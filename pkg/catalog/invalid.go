@@ -117,7 +117,7 @@ func (s schema) collect(e *jsonschema.ValidationError, fields *[]FieldError) {
 
 // say adds the schema's description of the field to a problem.
 func (s schema) say(problem string, location []string) string {
-	description := s.describe[pointer(anyIndex(location))]
+	description := s.describe()[pointer(anyIndex(location))]
 	if description == "" {
 		return problem
 	}
@@ -127,7 +127,7 @@ func (s schema) say(problem string, location []string) string {
 // mustBe is the problem of a value of the right type that breaks a format, a
 // pattern or a bound: the description says all of these at once.
 func (s schema) mustBe(e *jsonschema.ValidationError) string {
-	if description := s.describe[pointer(anyIndex(e.InstanceLocation))]; description != "" {
+	if description := s.describe()[pointer(anyIndex(e.InstanceLocation))]; description != "" {
 		return "must be " + description
 	}
 	return "breaks the rule " + strings.Join(e.ErrorKind.KeywordPath(), "/") + " of the schema"
@@ -153,7 +153,7 @@ func pointer(location []string) string {
 		if runes := []rune(token); len(runes) > maxToken {
 			token = string(runes[:maxToken]) + "…"
 		}
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+		b.WriteString(strings.ReplaceAll(strings.ReplaceAll(token, "~", "~0"), "/", "~1"))
 	}
 	return b.String()
 }
