@@ -1,0 +1,263 @@
+package graph
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// entity is a directory object whose properties can be selected and filtered by name.
+type entity interface {
+	entityID() string
+	// property returns a value that encodes to Graph's JSON; ok is false for a name
+	// that the type does not have.
+	property(name string) (value any, ok bool)
+}
+
+// schema is what a query needs to know about a type of entity.
+type schema struct {
+	collection string   // for @odata.context, e.g. "users"
+	typeName   string   // e.g. "user"
+	defaults   []string // properties returned without $select
+}
+
+const (
+	defaultPage = 100
+	maxPage     = 999
+)
+
+// query is the parsed OData options of a request.
+type query struct {
+	selected []string
+	filter   filter // nil without $filter
+	top      int    // 0 when absent
+	after    string // last id of the page before
+	count    bool
+	orderBy  string
+	descend  bool
+	expand   []expansion
+}
+
+type expansion struct {
+	name     string
+	selected []string
+}
+
+// parseQuery reads the options and refuses what Graph refuses. Advanced operators need
+// the header ConsistencyLevel: eventual and $count=true
+// (Graph concepts, "Advanced query capabilities on directory objects").
+func parseQuery(r *request) (*query, error) {
+	q := new(query)
+	for key := range r.query {
+		switch key {
+		case "$select", "$filter", "$top", "$skiptoken", "$count", "$orderby", "$expand":
+		case "$skip":
+			return nil, errUnsupportedQuery("'$skip' is not supported by the service.")
+		case "$search":
+			return nil, errUnsupportedQuery("Request with $search query parameter is not supported by the simulator.")
+		default:
+			if strings.HasPrefix(key, "$") {
+				return nil, errBadRequest("The query parameter '%s' is not supported.", key)
+			}
+		}
+	}
+	var err error
+	if v := r.query.Get("$select"); v != "" {
+		q.selected = splitList(v)
+	}
+	if v := r.query.Get("$expand"); v != "" {
+		if q.expand, err = parseExpand(v); err != nil {
+			return nil, err
+		}
+	}
+	if v := r.query.Get("$top"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > maxPage {
+			return nil, errUnsupportedQuery("Invalid page size specified: '%s'. Must be between 1 and %d inclusive.", v, maxPage)
+		}
+		q.top = n
+	}
+	if v := r.query.Get("$skiptoken"); v != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(v)
+		after, ok := strings.CutPrefix(string(raw), "after:")
+		if err != nil || !ok {
+			return nil, &apiError{status: http.StatusBadRequest, code: "Directory_ExpiredPageToken",
+				message: "The specified page token value has expired and can no longer be included in your request."}
+		}
+		q.after = after
+	}
+	if v := r.query.Get("$count"); v != "" {
+		if q.count, err = strconv.ParseBool(v); err != nil {
+			return nil, errBadRequest("Invalid value '%s' for $count query option found.", v)
+		}
+	}
+	if v := r.query.Get("$orderby"); v != "" {
+		fields := strings.Fields(v)
+		q.orderBy = fields[0]
+		q.descend = len(fields) == 2 && fields[1] == "desc"
+		if len(fields) > 2 || len(fields) == 2 && fields[1] != "desc" && fields[1] != "asc" {
+			return nil, errBadRequest("Invalid $orderby clause: '%s'.", v)
+		}
+	}
+	if v := r.query.Get("$filter"); v != "" {
+		if q.filter, err = parseFilter(v); err != nil {
+			return nil, errBadRequest("Invalid filter clause: %s", err)
+		}
+		eventual := strings.EqualFold(r.header.Get("ConsistencyLevel"), "eventual")
+		if (q.filter.advanced() || q.orderBy != "") && !(eventual && q.count) {
+			return nil, errUnsupportedQuery("Operator or sort is not supported because the required parameters are missing: add the header 'ConsistencyLevel: eventual' and $count=true.")
+		}
+	}
+	return q, nil
+}
+
+func splitList(v string) []string {
+	parts := strings.Split(v, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
+
+// parseExpand reads name or name($select=a,b); nothing more is served.
+func parseExpand(v string) ([]expansion, error) {
+	name, rest, nested := strings.Cut(v, "(")
+	e := expansion{name: strings.TrimSpace(name)}
+	if nested {
+		inner, ok := strings.CutSuffix(rest, ")")
+		list, isSelect := strings.CutPrefix(strings.TrimSpace(inner), "$select=")
+		if !ok || !isSelect {
+			return nil, errBadRequest("Parsing OData Select and Expand failed: '%s'.", v)
+		}
+		e.selected = splitList(list)
+	}
+	return []expansion{e}, nil
+}
+
+// render is the JSON of one entity: the selected properties, or the type's default set.
+func (sc schema) render(e entity, selected []string) (map[string]any, error) {
+	if len(selected) == 0 {
+		selected = sc.defaults
+	}
+	out := make(map[string]any, len(selected)+1)
+	for _, name := range selected {
+		if name == "" || name == "*" {
+			continue
+		}
+		v, ok := e.property(name)
+		if !ok {
+			return nil, errBadRequest("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", name, sc.typeName)
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+// single is the answer for one entity.
+func (sc schema) single(r *request, e entity, selected []string) (response, error) {
+	body, err := sc.render(e, selected)
+	if err != nil {
+		return response{}, err
+	}
+	body["@odata.context"] = r.context(sc.collection + "/$entity")
+	return ok(body), nil
+}
+
+// page is the answer for a collection: filtered, ordered, cut to $top, with a next link
+// when more follows. Entities come in order of id. finish may add to each object.
+func page[E entity](sc schema, r *request, q *query, all []E, finish func(E, map[string]any) error) (response, error) {
+	matching := all
+	if q.filter != nil {
+		matching = nil
+		for _, e := range all {
+			yes, err := q.filter.matches(e.property)
+			if err != nil {
+				return response{}, err
+			}
+			if yes {
+				matching = append(matching, e)
+			}
+		}
+	}
+	total := len(matching)
+	if q.orderBy != "" {
+		matching = slices.Clone(matching)
+		var unknown bool
+		slices.SortStableFunc(matching, func(a, b E) int {
+			x, okA := a.property(q.orderBy)
+			y, okB := b.property(q.orderBy)
+			unknown = unknown || !okA || !okB
+			c := strings.Compare(sortKey(x), sortKey(y))
+			if q.descend {
+				return -c
+			}
+			return c
+		})
+		if unknown {
+			return response{}, errBadRequest("Could not find a property named '%s' on type 'microsoft.graph.%s'.", q.orderBy, sc.typeName)
+		}
+	}
+	if q.after != "" {
+		if i := slices.IndexFunc(matching, func(e E) bool { return e.entityID() == q.after }); i >= 0 {
+			matching = matching[i+1:]
+		} else { // the last one of the page before is gone: go on behind its place
+			matching = slices.DeleteFunc(slices.Clone(matching), func(e E) bool { return e.entityID() <= q.after })
+		}
+	}
+	size := q.top
+	if size == 0 {
+		size = defaultPage
+	}
+	body := map[string]any{"@odata.context": r.context(sc.collection)}
+	if len(q.selected) > 0 {
+		body["@odata.context"] = r.context(sc.collection + "(" + strings.Join(q.selected, ",") + ")")
+	}
+	if q.count {
+		body["@odata.count"] = total
+	}
+	if len(matching) > size {
+		matching = matching[:size]
+		body["@odata.nextLink"] = nextLink(r, matching[size-1].entityID())
+	}
+	value := make([]map[string]any, 0, len(matching))
+	for _, e := range matching {
+		item, err := sc.render(e, q.selected)
+		if err != nil {
+			return response{}, err
+		}
+		if finish != nil {
+			if err := finish(e, item); err != nil {
+				return response{}, err
+			}
+		}
+		value = append(value, item)
+	}
+	body["value"] = value
+	return ok(body), nil
+}
+
+func sortKey(v any) string {
+	s, _ := v.(string)
+	return strings.ToLower(s)
+}
+
+// nextLink repeats the request with a token for the rest.
+func nextLink(r *request, last string) string {
+	link := make(url.Values, len(r.query)+1)
+	for k, v := range r.query {
+		link[k] = v
+	}
+	link.Set("$skiptoken", base64.RawURLEncoding.EncodeToString([]byte("after:"+last)))
+	return r.base + r.rawPath + "?" + strings.ReplaceAll(link.Encode(), "%24", "$")
+}
+
+// list is an unfiltered collection of plain documents.
+func list[T any](r *request, context string, value []T) response {
+	if value == nil {
+		value = []T{}
+	}
+	return ok(map[string]any{"@odata.context": r.context(context), "value": value})
+}

@@ -1,0 +1,372 @@
+package graph
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	sample "mfaflow/events/tenant"
+)
+
+// Tenant is the whole directory the simulator serves.
+type Tenant struct {
+	ID                string               `json:"id"`
+	DisplayName       string               `json:"displayName"`
+	Domains           []string             `json:"domains"` // verified domains, the default first
+	Behaviour         Behaviour            `json:"behaviour"`
+	Apps              []*App               `json:"apps"`
+	Users             []*User              `json:"users"`
+	NotYetProvisioned []*User              `json:"notYetProvisioned"` // known to HR only; see Server.Provision
+	Groups            []*Group             `json:"groups"`
+	RoleDefinitions   []*RoleDefinition    `json:"roleDefinitions"`
+	RoleAssignments   []*RoleAssignment    `json:"roleAssignments"`
+	RoleEligibilities []*RoleAssignment    `json:"roleEligibilities"` // PIM: eligible, not active
+	Policies          Policies             `json:"policies"`
+	ExternalMail      []string             `json:"externalMailDomains"` // domains outside the tenant that accept mail
+	mailboxes         map[string][]Message // by lower-case address
+	deleted           []*User
+	passValues        []string // every pass value ever issued
+}
+
+// Behaviour holds the switches for what Graph's documentation leaves open or where it
+// contradicts observation.
+type Behaviour struct {
+	PassOutsidePolicy PassOutsidePolicy `json:"passOutsidePolicy"`
+	DefaultMethodText DefaultMethodText `json:"defaultMethodText"`
+	LastDefaultMethod LastDefaultMethod `json:"lastDefaultMethod"`
+	SignInPreferences PreferenceEffect  `json:"signInPreferences"`
+}
+
+// PassOutsidePolicy says what a Temporary Access Pass request gets for a person whom the
+// policy does not include.
+type PassOutsidePolicy string
+
+// The request is refused (observed, glueckkanja/MyWorkID#47), or the pass is created and
+// cannot be used to sign in (documented in Entra's how-to for the pass).
+const (
+	PassRejected PassOutsidePolicy = "reject"
+	PassCreated  PassOutsidePolicy = "create"
+)
+
+// DefaultMethodText selects the refusal for deleting the default method.
+type DefaultMethodText string
+
+// The two texts seen in microsoft-graph-docs#18091 (2022) and #14470 (2021).
+const (
+	NewerText DefaultMethodText = "newer"
+	OlderText DefaultMethodText = "older"
+)
+
+// LastDefaultMethod says whether the default method can be deleted once it is alone.
+type LastDefaultMethod string
+
+// The older text implies that it can; #18091 shows a tenant where it could not.
+const (
+	LastDefaultDeletable LastDefaultMethod = "deletable"
+	LastDefaultKept      LastDefaultMethod = "kept"
+)
+
+// PreferenceEffect says whether a sign-in preference written over the beta endpoint
+// changes the default method.
+type PreferenceEffect string
+
+// With system-preferred authentication on, Graph documents that the preference is ignored.
+const (
+	PreferencesApplied PreferenceEffect = "applied"
+	PreferencesIgnored PreferenceEffect = "ignored"
+)
+
+// App is an app registration with its application permissions.
+type App struct {
+	Name                 string                `json:"name"`
+	ClientID             string                `json:"clientId"`
+	ClientSecret         string                `json:"clientSecret,omitempty"` // generated at start when empty
+	Permissions          []string              `json:"permissions"`
+	DirectoryRoles       []string              `json:"directoryRoles,omitempty"` // roles the app itself holds
+	Certificates         []string              `json:"certificates,omitempty"`   // PEM; accepted as client assertion keys
+	FederatedCredentials []FederatedCredential `json:"federatedCredentials,omitempty"`
+}
+
+// FederatedCredential lets a foreign token stand in for the app's secret.
+type FederatedCredential struct {
+	Issuer   string `json:"issuer"`
+	Subject  string `json:"subject"`
+	Audience string `json:"audience"`
+	Key      string `json:"key"` // PEM public key of the issuer
+}
+
+// User is a directory user. Field names follow Graph; the last block is the simulator's.
+type User struct {
+	ID                              string          `json:"id"`
+	UserPrincipalName               string          `json:"userPrincipalName"`
+	DisplayName                     string          `json:"displayName"`
+	GivenName                       string          `json:"givenName,omitempty"`
+	Surname                         string          `json:"surname,omitempty"`
+	Mail                            string          `json:"mail,omitempty"`
+	MailNickname                    string          `json:"mailNickname,omitempty"`
+	OtherMails                      []string        `json:"otherMails,omitempty"`
+	ProxyAddresses                  []string        `json:"proxyAddresses,omitempty"`
+	EmployeeID                      string          `json:"employeeId,omitempty"`
+	EmployeeType                    string          `json:"employeeType,omitempty"`
+	EmployeeHireDate                *time.Time      `json:"employeeHireDate,omitempty"`
+	EmployeeLeaveDateTime           *time.Time      `json:"employeeLeaveDateTime,omitempty"`
+	Department                      string          `json:"department,omitempty"`
+	JobTitle                        string          `json:"jobTitle,omitempty"`
+	CompanyName                     string          `json:"companyName,omitempty"`
+	OfficeLocation                  string          `json:"officeLocation,omitempty"`
+	City                            string          `json:"city,omitempty"`
+	Country                         string          `json:"country,omitempty"`
+	UsageLocation                   string          `json:"usageLocation,omitempty"`
+	PreferredLanguage               string          `json:"preferredLanguage,omitempty"`
+	MobilePhone                     string          `json:"mobilePhone,omitempty"`
+	BusinessPhones                  []string        `json:"businessPhones,omitempty"`
+	AccountEnabled                  bool            `json:"accountEnabled"`
+	UserType                        string          `json:"userType"` // Member or Guest
+	CreationType                    string          `json:"creationType,omitempty"`
+	ExternalUserState               string          `json:"externalUserState,omitempty"`
+	CreatedDateTime                 *time.Time      `json:"createdDateTime,omitempty"`
+	LastPasswordChangeDateTime      *time.Time      `json:"lastPasswordChangeDateTime,omitempty"`
+	SignInSessionsValidFromDateTime *time.Time      `json:"signInSessionsValidFromDateTime,omitempty"`
+	OnPremisesSyncEnabled           *bool           `json:"onPremisesSyncEnabled,omitempty"`
+	OnPremisesSamAccountName        string          `json:"onPremisesSamAccountName,omitempty"`
+	OnPremisesLastSyncDateTime      *time.Time      `json:"onPremisesLastSyncDateTime,omitempty"`
+	SignInActivity                  *SignInActivity `json:"signInActivity,omitempty"`
+	ForceChangePassword             bool            `json:"forceChangePasswordNextSignIn,omitempty"`
+
+	Note          string            `json:"note,omitempty"`    // what the person is there for
+	Manager       string            `json:"manager,omitempty"` // user id
+	NoMailbox     bool              `json:"noMailbox,omitempty"`
+	Methods       []*Method         `json:"methods,omitempty"`       // without the password and the pass
+	DefaultMethod string            `json:"defaultMethod,omitempty"` // id of the default second factor
+	Preferences   SignInPreferences `json:"signInPreferences"`
+	PerUserMFA    string            `json:"perUserMfaState,omitempty"` // empty means disabled
+	pass          *Pass
+	deletedAt     *time.Time
+}
+
+// SignInActivity is the signInActivity property of a user.
+type SignInActivity struct {
+	LastSignInDateTime               *time.Time `json:"lastSignInDateTime"`
+	LastNonInteractiveSignInDateTime *time.Time `json:"lastNonInteractiveSignInDateTime,omitempty"`
+	LastSuccessfulSignInDateTime     *time.Time `json:"lastSuccessfulSignInDateTime,omitempty"`
+}
+
+// SignInPreferences is the beta resource of that name.
+type SignInPreferences struct {
+	SystemPreferred bool   `json:"isSystemPreferredAuthenticationMethodEnabled"`
+	Preferred       string `json:"userPreferredMethodForSecondaryAuthentication,omitempty"`
+}
+
+// Method is one registered authentication method. Kind is the part of the OData type
+// before "AuthenticationMethod", e.g. "phone"; an unknown kind is listed like any other
+// and has no path of its own.
+type Method struct {
+	Kind            string         `json:"kind"`
+	ID              string         `json:"id"`
+	CreatedDateTime *time.Time     `json:"createdDateTime,omitempty"`
+	Properties      map[string]any `json:"properties,omitempty"`
+}
+
+// Group is a directory group. Members and owners are user or group ids.
+type Group struct {
+	ID                 string     `json:"id"`
+	DisplayName        string     `json:"displayName"`
+	Description        string     `json:"description,omitempty"`
+	Mail               string     `json:"mail,omitempty"`
+	MailEnabled        bool       `json:"mailEnabled"`
+	SecurityEnabled    bool       `json:"securityEnabled"`
+	GroupTypes         []string   `json:"groupTypes,omitempty"`
+	IsAssignableToRole bool       `json:"isAssignableToRole,omitempty"`
+	CreatedDateTime    *time.Time `json:"createdDateTime,omitempty"`
+	Members            []string   `json:"members,omitempty"`
+	Owners             []string   `json:"owners,omitempty"`
+	Note               string     `json:"note,omitempty"`
+}
+
+// RoleDefinition is a directory role; ID is the role template's.
+type RoleDefinition struct {
+	ID          string `json:"id"`
+	DisplayName string `json:"displayName"`
+	Description string `json:"description,omitempty"`
+}
+
+// RoleAssignment gives a role to a user or to a role-assignable group.
+type RoleAssignment struct {
+	ID               string     `json:"id"`
+	PrincipalID      string     `json:"principalId"`
+	RoleDefinitionID string     `json:"roleDefinitionId"`
+	StartDateTime    *time.Time `json:"startDateTime,omitempty"`
+	EndDateTime      *time.Time `json:"endDateTime,omitempty"`
+}
+
+// Document is a policy object that the simulator stores and returns as it is.
+type Document = map[string]any
+
+// Policies are the tenant's policies.
+type Policies struct {
+	AuthenticationMethods   Document       `json:"authenticationMethodsPolicy"`
+	TemporaryAccessPass     PassPolicy     `json:"temporaryAccessPass"`
+	MethodConfigurations    []Document     `json:"authenticationMethodConfigurations"` // all but the pass
+	ConditionalAccess       []Document     `json:"conditionalAccess"`
+	AuthenticationStrengths []Document     `json:"authenticationStrengths"`
+	SecurityDefaults        SecurityPolicy `json:"securityDefaults"`
+}
+
+// SecurityPolicy is the identitySecurityDefaultsEnforcementPolicy.
+type SecurityPolicy struct {
+	IsEnabled bool `json:"isEnabled"`
+}
+
+// SampleTenant is the tenant embedded in the events folder.
+func SampleTenant() (*Tenant, error) {
+	return ParseTenant(sample.JSON())
+}
+
+// ParseTenant reads a tenant file and reports every inconsistency it finds.
+func ParseTenant(data []byte) (*Tenant, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	t := new(Tenant)
+	if err := dec.Decode(t); err != nil {
+		return nil, fmt.Errorf("tenant file: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("tenant file: data after the tenant")
+	}
+	t.fillDefaults()
+	if err := t.validate(); err != nil {
+		return nil, fmt.Errorf("tenant file: %w", err)
+	}
+	return t, nil
+}
+
+func (t *Tenant) fillDefaults() {
+	b := &t.Behaviour
+	if b.PassOutsidePolicy == "" {
+		b.PassOutsidePolicy = PassRejected
+	}
+	if b.DefaultMethodText == "" {
+		b.DefaultMethodText = NewerText
+	}
+	if b.LastDefaultMethod == "" {
+		b.LastDefaultMethod = LastDefaultDeletable
+	}
+	if b.SignInPreferences == "" {
+		b.SignInPreferences = PreferencesApplied
+	}
+	t.Policies.TemporaryAccessPass.fillDefaults()
+}
+
+func (t *Tenant) validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if t.ID == "" || len(t.Domains) == 0 {
+		fail("id and at least one domain are required")
+	}
+	if err := t.Behaviour.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if err := t.Policies.TemporaryAccessPass.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	seen := make(map[string]string)
+	unique := func(kind, key string) {
+		key = strings.ToLower(key)
+		if other, ok := seen[key]; ok {
+			fail("%s %s is already taken by a %s", kind, key, other)
+		}
+		seen[key] = kind
+	}
+	for _, u := range slices.Concat(t.Users, t.NotYetProvisioned) {
+		unique("user id", u.ID)
+		unique("userPrincipalName", u.UserPrincipalName)
+		if u.UserType != "Member" && u.UserType != "Guest" {
+			fail("user %s: userType %q is neither Member nor Guest", u.UserPrincipalName, u.UserType)
+		}
+		if u.DefaultMethod != "" && u.method(u.DefaultMethod) == nil {
+			fail("user %s: default method %s is not registered", u.UserPrincipalName, u.DefaultMethod)
+		}
+		for _, m := range u.Methods {
+			if m.Kind == "password" || m.Kind == "temporaryAccessPass" {
+				fail("user %s: a %s is not listed among the methods", u.UserPrincipalName, m.Kind)
+			}
+		}
+	}
+	for _, g := range t.Groups {
+		unique("group id", g.ID)
+	}
+	for _, a := range t.Apps {
+		unique("app name", a.Name)
+		unique("client id", a.ClientID)
+	}
+	known := func(id string) bool { _, ok := seen[strings.ToLower(id)]; return ok }
+	for _, u := range slices.Concat(t.Users, t.NotYetProvisioned) {
+		if u.Manager != "" && !known(u.Manager) {
+			fail("user %s: manager %s does not exist", u.UserPrincipalName, u.Manager)
+		}
+	}
+	for _, g := range t.Groups {
+		for _, id := range slices.Concat(g.Members, g.Owners) {
+			if !known(id) {
+				fail("group %s: %s does not exist", g.DisplayName, id)
+			}
+		}
+	}
+	roles := make(map[string]bool)
+	for _, d := range t.RoleDefinitions {
+		roles[d.ID] = true
+	}
+	for _, a := range slices.Concat(t.RoleAssignments, t.RoleEligibilities) {
+		if !known(a.PrincipalID) || !roles[a.RoleDefinitionID] {
+			fail("role assignment %s: principal or role does not exist", a.ID)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (b Behaviour) validate() error {
+	var errs []error
+	check := func(ok bool, name string, value any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("behaviour: %s has no value %q", name, value))
+		}
+	}
+	check(b.PassOutsidePolicy == PassRejected || b.PassOutsidePolicy == PassCreated, "passOutsidePolicy", b.PassOutsidePolicy)
+	check(b.DefaultMethodText == NewerText || b.DefaultMethodText == OlderText, "defaultMethodText", b.DefaultMethodText)
+	check(b.LastDefaultMethod == LastDefaultDeletable || b.LastDefaultMethod == LastDefaultKept, "lastDefaultMethod", b.LastDefaultMethod)
+	check(b.SignInPreferences == PreferencesApplied || b.SignInPreferences == PreferencesIgnored, "signInPreferences", b.SignInPreferences)
+	return errors.Join(errs...)
+}
+
+// clone is a copy of u that shares nothing a caller could change.
+func (u *User) clone() *User {
+	c := *u
+	c.OtherMails = slices.Clone(u.OtherMails)
+	c.ProxyAddresses = slices.Clone(u.ProxyAddresses)
+	c.BusinessPhones = slices.Clone(u.BusinessPhones)
+	c.Methods = make([]*Method, len(u.Methods))
+	for i, m := range u.Methods {
+		c.Methods[i] = m.clone()
+	}
+	if u.SignInActivity != nil {
+		a := *u.SignInActivity
+		c.SignInActivity = &a
+	}
+	if u.pass != nil {
+		p := *u.pass
+		c.pass = &p
+	}
+	return &c
+}
+
+func (m *Method) clone() *Method {
+	c := *m
+	c.Properties = maps.Clone(m.Properties)
+	return &c
+}
