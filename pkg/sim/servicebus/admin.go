@@ -1,0 +1,5 @@
+package servicebus
+
+import "net/http"
+
+func (s *Server) adminHandler() http.Handler { return http.NotFoundHandler() }
