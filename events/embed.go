@@ -9,7 +9,7 @@ import (
 	"io/fs"
 )
 
-//go:embed schemas samples invalid mappings hr all:golden
+//go:embed schemas samples invalid mappings hr golden
 var files embed.FS
 
 // FS is the catalogue as a file tree. Its folders are described in README.md.

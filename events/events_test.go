@@ -1,7 +1,6 @@
 package events_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -15,11 +14,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/itchyny/gojq"
 
 	"mfaflow/events"
+	"mfaflow/events/tenant"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/mapping"
 	"mfaflow/pkg/strictjson"
 )
 
@@ -59,7 +60,7 @@ func compare(t *testing.T, name, extension string, got []byte) {
 	t.Helper()
 	file := strings.TrimSuffix(name, ".json") + extension
 	if *update {
-		if err := os.WriteFile(file, got, 0o600); err != nil {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -195,17 +196,23 @@ func TestNoStrayFiles(t *testing.T) {
 	}
 }
 
-// A mapped payload is the text file beside it: one canonical event a line, and
-// what the catalogue says to it once ingest has added the envelope.
+// What a mapping makes of a payload is the text file beside it: one event a line,
+// each with what the catalogue says to it once ingest has added the envelope.
 func TestMappings(t *testing.T) {
 	c := newCatalog(t)
-	programs := map[string]*gojq.Code{}
 	files, err := fs.Glob(events.FS(), "mappings/*.jq")
 	if err != nil {
 		t.Fatal(err)
 	}
+	programs := map[string]*mapping.Program{}
 	for _, file := range files {
-		programs[strings.TrimSuffix(path.Base(file), ".jq")] = compile(t, file)
+		text, err := fs.ReadFile(events.FS(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if programs[strings.TrimSuffix(path.Base(file), ".jq")], err = mapping.New(string(text)); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
 	}
 	unused := maps.Clone(programs)
 	each(t, "hr", func(t *testing.T, name string, raw []byte) {
@@ -226,39 +233,17 @@ func TestMappings(t *testing.T) {
 	}
 }
 
-func compile(t *testing.T, file string) *gojq.Code {
+func mapped(t *testing.T, c *catalog.Catalog, program *mapping.Program, payload any) string {
 	t.Helper()
-	text, err := fs.ReadFile(events.FS(), file)
-	if err != nil {
+	received := time.Date(2026, time.November, 23, 14, 15, 0, 0, time.UTC)
+	partials, err := program.Map(t.Context(), payload, map[string]any{"name": "hr", "timeZone": "America/Halifax"}, received)
+	if errors.Is(err, mapping.ErrMapping) {
+		return "refused by the mapping\n"
+	} else if err != nil {
 		t.Fatal(err)
 	}
-	query, err := gojq.Parse(string(text))
-	if err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	code, err := gojq.Compile(query, gojq.WithVariables([]string{"$source", "$receivedAt"}))
-	if err != nil {
-		t.Fatalf("%s: %v", file, err)
-	}
-	return code
-}
-
-func mapped(t *testing.T, c *catalog.Catalog, program *gojq.Code, payload any) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	const receivedAt = "2026-11-23T14:05:00Z"
-	source := map[string]any{"name": "hr", "timeZone": "America/Halifax"}
 	var b strings.Builder
-	for outputs := program.RunWithContext(ctx, payload, source, receivedAt); ; {
-		v, ok := outputs.Next()
-		if !ok {
-			return b.String()
-		}
-		if err, failed := v.(error); failed {
-			b.WriteString("! " + err.Error() + "\n")
-			return b.String()
-		}
+	for _, v := range partials {
 		line, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -268,10 +253,59 @@ func mapped(t *testing.T, c *catalog.Catalog, program *gojq.Code, payload any) s
 		if !ok {
 			t.Fatalf("the mapping gives a %T", v)
 		}
-		whole := map[string]any{"specversion": "1.0", "id": "1", "source": "/hr", "time": receivedAt}
+		whole := map[string]any{"specversion": "1.0", "id": "1", "source": "/hr", "time": received.Format(time.RFC3339)}
 		maps.Copy(whole, partial)
 		if _, err := c.ParseValue(whole); err != nil {
-			b.WriteString("! " + err.Error() + "\n")
+			b.WriteString("refused: " + err.Error() + "\n")
 		}
 	}
+	return b.String()
+}
+
+// The samples are about people of the sample tenant, so that a sample that is sent
+// to the local stack does what its name says.
+func TestSamplesAreAboutTheSampleTenant(t *testing.T) {
+	type user struct {
+		ID                identity.UserID `json:"id"`
+		EmployeeID        string          `json:"employeeId"`
+		UserPrincipalName string          `json:"userPrincipalName"`
+		Mail              string          `json:"mail"`
+	}
+	var sample struct {
+		Users             []user `json:"users"`
+		NotYetProvisioned []user `json:"notYetProvisioned"`
+	}
+	if err := json.Unmarshal(tenant.JSON(), &sample); err != nil {
+		t.Fatal(err)
+	}
+	if len(sample.Users) == 0 {
+		t.Fatal("the sample tenant has no users")
+	}
+	want := map[string]int{"employee.joiner/two-people-with-this-number": 2, "employee.joiner/unknown-employee": 0}
+	each(t, "samples", func(t *testing.T, name string, raw []byte) {
+		e, err := event.Decode(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		person, err := e.Person()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, user := range append(sample.Users, sample.NotYetProvisioned...) {
+			account := identity.Account{
+				ID: user.ID, EmployeeID: user.EmployeeID, UserPrincipalName: user.UserPrincipalName, Mail: user.Mail,
+			}
+			if agrees, matched := account.Matches(person); agrees && matched {
+				found++
+			}
+		}
+		expected, special := want[strings.TrimSuffix(strings.TrimPrefix(name, "samples/"), ".json")]
+		if !special {
+			expected = 1
+		}
+		if found != expected {
+			t.Errorf("%d people of the sample tenant match, want %d", found, expected)
+		}
+	})
 }

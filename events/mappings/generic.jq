@@ -1,5 +1,5 @@
 # A flat object, or an array of them, for tools that can post JSON but not build a
-# CloudEvent: {"type": "joiner", "employeeId": "E1042", "startDate": "2026-12-01"}.
+# CloudEvent: {"type": "joiner", "employeeId": "E1004", "startDate": "2026-12-01"}.
 #
 # type       joiner, leaver, ... or the full name; id, time and subject are optional
 # person     employeeId, userPrincipalName, mail, objectId: at least one

@@ -2,18 +2,15 @@
 # at this source and no other: the payload does not name its topic, and that of
 # employee.deleted looks like that of employee.created.
 #
-# Humi's own id of the employee is taken for the employeeId of the directory.
-
-def given: select(. != null and . != "");
+# The directory keeps Humi's id of the employee as employeeId. account.email is not
+# used: until the first day it may be a private address, and every identifier that
+# an event names must agree with the account.
 
 .employee as $e
 | {
     subject: $e.id,
     time: (.timestamp | todate),
-    data: {
-      person: ({employeeId: $e.id} + ({mail: (.account.email | given)} // {})),
-      timeZone: $source.timeZone
-    }
+    data: {person: {employeeId: $e.id}, timeZone: $source.timeZone}
   }
 | if $e.status == "terminated" then
     .type = "employee.leaver" | .data.lastDay = ($e.end_date // $e.terminated_on)

@@ -63,9 +63,9 @@ func TestParseGivesTheEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := event.Event{
-		ID: "hr-70001", Source: "https://hr.contoso.example", Type: event.Joiner, Subject: "E1042",
+		ID: "hr-70001", Source: "https://hr.contoso.example", Type: event.Joiner, Subject: "E1004",
 		Time: time.Date(2026, time.November, 23, 7, 15, 0, 0, time.UTC),
-		Data: json.RawMessage(`{"person":{"employeeId":"E1042"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`),
+		Data: json.RawMessage(`{"person":{"employeeId":"E1004"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -118,7 +118,7 @@ func TestInvalidNamesEveryField(t *testing.T) {
 			v["time"] = "yesterday"
 			delete(data, "timeZone")
 			data["startDate"] = "2026-13-01"
-			data["person"] = map[string]any{"mail": "nobody", "name": "Mira"}
+			data["person"] = map[string]any{"mail": "nobody", "name": "Lena"}
 		}, []string{"/data/person/mail", "/data/person/name", "/data/startDate", "/data/timeZone", "/id", "/time"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -376,7 +376,7 @@ func ExampleCatalog_Parse() {
 	e, err := c.Parse([]byte(`{
 		"specversion": "1.0", "id": "hr-1", "source": "https://hr.contoso.example", "type": "employee.joiner",
 		"time": "2026-11-23T08:15:00Z",
-		"data": {"person": {"employeeId": "E1042"}, "startDate": "2026-11-30", "timeZone": "Europe/Berlin"}
+		"data": {"person": {"employeeId": "E1004"}, "startDate": "2026-11-30", "timeZone": "Europe/Berlin"}
 	}`))
 	if err != nil {
 		panic(err)
@@ -386,7 +386,7 @@ func ExampleCatalog_Parse() {
 		panic(err)
 	}
 	fmt.Println(e.Type, data.Person.EmployeeID, data.StartDate, data.TimeZone)
-	// Output: employee.joiner E1042 2026-11-30 Europe/Berlin
+	// Output: employee.joiner E1004 2026-11-30 Europe/Berlin
 }
 
 func ExampleInvalidError() {
@@ -397,7 +397,7 @@ func ExampleInvalidError() {
 	_, err = c.Parse([]byte(`{
 		"specversion": "1.0", "id": "hr-1", "source": "https://hr.contoso.example", "type": "employee.joiner",
 		"time": "2026-11-23T08:15:00Z",
-		"data": {"person": {"employeeId": "E1042"}, "startDate": "30.11.2026", "recipient": "someone@elsewhere.example"}
+		"data": {"person": {"employeeId": "E1004"}, "startDate": "30.11.2026", "recipient": "someone@elsewhere.example"}
 	}`))
 	if invalid, ok := errors.AsType[*catalog.InvalidError](err); ok {
 		for _, f := range invalid.Fields {
