@@ -9,7 +9,7 @@
 // Every failed method returns an error of one of these classes:
 //
 //	answer                              class
-//	404                                 identity.ErrNotFound (DeletePass: success)
+//	404                                 identity.ErrNotFound (DeletePass: success; SendMail, PassPolicy: identity.ErrRefused)
 //	401, 403                            identity.ErrForbidden; the text names the permission the operation needs
 //	400 and any other 4xx, 3xx          identity.ErrRefused with Graph's error code
 //	408, 409, 423, 425                  *identity.RetryError

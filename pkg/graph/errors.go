@@ -44,6 +44,9 @@ type operation struct {
 	// permission is the least privileged application permission
 	// (microsoft-graph-devx-content, permissions.json, 2026-08).
 	permission string
+	// impersonal operations address something that settings name, so 404 tells of a
+	// wrong setting and not of a missing person.
+	impersonal bool
 	// refusal lists what a 400 usually means here, since Graph's code seldom says.
 	refusal string
 }
@@ -59,8 +62,8 @@ var (
 	listPasses    = operation{name: "list passes", class: classMethods, permission: "UserAuthMethod-TAP.Read.All"}
 	issuePass     = operation{name: "issue pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All", refusal: "the pass policy is off or does not cover the person or the lifetime, or the account is an external guest"}
 	deletePass    = operation{name: "delete pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All"}
-	readPassRules = operation{name: "read pass policy", class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
-	sendMail      = operation{name: "send mail", class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
+	readPassRules = operation{name: "read pass policy", impersonal: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
+	sendMail      = operation{name: "send mail", impersonal: true, class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
 )
 
 var errEmptyAnswer = errors.New("empty answer")
@@ -136,7 +139,7 @@ func (op operation) answer(x *exchange, err error) error {
 	}
 	after := retryAfter(x.header, time.Now())
 	switch {
-	case x.status == http.StatusNotFound:
+	case x.status == http.StatusNotFound && !op.impersonal:
 		return fmt.Errorf("%s: %w", text, identity.ErrNotFound)
 	case x.status == http.StatusUnauthorized, x.status == http.StatusForbidden:
 		return fmt.Errorf("%s: %w: the app needs %s", text, identity.ErrForbidden, op.permission)
