@@ -52,8 +52,9 @@ func (c *claims) check(path string) error {
 	return broker.Errorf(broker.UnauthorizedAccess, "Unauthorized access. 'Send' or 'Listen' claim(s) are required to perform this operation.")
 }
 
-// entityPath is an address or audience without scheme, host and outer slashes.
+// entityPath is an address or audience without scheme, host, query and outer slashes.
 func entityPath(address string) string {
+	address, _, _ = strings.Cut(address, "?")
 	if _, rest, ok := strings.Cut(address, "://"); ok {
 		_, address, _ = strings.Cut(rest, "/")
 	}

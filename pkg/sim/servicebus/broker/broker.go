@@ -173,7 +173,7 @@ func (q *Queue) Update(c QueueConfig) error {
 	}
 	c.Name = q.config.Name
 	if err := q.config.changeable(c); err != nil {
-		return Errorf(ArgumentError, "%v", err)
+		return err
 	}
 	if err := q.commit(change{kind: changeConfig, config: &c, created: q.created, at: now}); err != nil {
 		return err

@@ -131,7 +131,7 @@ func (c change) encode() amqp.List {
 		q := c.config
 		return append(l, q.Name, int64(q.LockDuration), int64(q.MaxDeliveryCount), q.RequiresSession, int64(q.DuplicateDetection),
 			int64(q.DefaultTTL), q.DeadLetterOnExpiry, int64(q.MaxSizeMegabytes), string(q.Status), int64(q.AutoDeleteOnIdle),
-			q.DisableBatchedOperations, q.EnablePartitioning, q.UserMetadata, stamp(c.created), stamp(c.at))
+			q.DisableBatchedOperations, q.EnablePartitioning, q.UserMetadata, q.AuthorizationRules, stamp(c.created), stamp(c.at))
 	}
 }
 
@@ -187,7 +187,7 @@ func decodeChange(v any) (c change, err error) {
 			RequiresSession: next[bool](&f), DuplicateDetection: time.Duration(next[int64](&f)), DefaultTTL: time.Duration(next[int64](&f)),
 			DeadLetterOnExpiry: next[bool](&f), MaxSizeMegabytes: int(next[int64](&f)), Status: Status(next[string](&f)),
 			AutoDeleteOnIdle: time.Duration(next[int64](&f)), DisableBatchedOperations: next[bool](&f), EnablePartitioning: next[bool](&f),
-			UserMetadata: next[string](&f),
+			UserMetadata: next[string](&f), AuthorizationRules: next[string](&f),
 		}
 		c.created, c.at = unstamp(next[int64](&f)), unstamp(next[int64](&f))
 	default:

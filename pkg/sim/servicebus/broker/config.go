@@ -24,20 +24,21 @@ const Forever time.Duration = 1<<63 - 1
 
 // Limits of the Standard tier. Source: "Service Bus quotas", learn.microsoft.com.
 const (
-	MaxMessageSize       = 256 << 10
-	MaxSessionStateSize  = 256 << 10
-	MaxMessageIDLength   = 128
-	MaxSessionIDLength   = 128
-	MaxPropertySize      = 32 << 10
-	MaxPropertiesSize    = 64 << 10
-	MaxQueueNameLength   = 260
+	MaxMessageSize      = 256 << 10
+	MaxSessionStateSize = 256 << 10
+	MaxMessageIDLength  = 128
+	MaxSessionIDLength  = 128
+	MaxPropertySize     = 32 << 10
+	MaxPropertiesSize   = 64 << 10
+	MaxQueueNameLength  = 260
+	// DefaultSizeMegabytes is the size limit of a queue that states none.
+	DefaultSizeMegabytes = 1024
 	maxLockDuration      = 5 * time.Minute
 	maxDeliveryCount     = 2000
 	maxDetectionWindow   = 7 * 24 * time.Hour
 	minDetectionWindow   = 20 * time.Second
 	maxUserMetadata      = 1024
 	minAutoDeleteOnIdle  = 5 * time.Minute
-	defaultSizeMegabytes = 1024
 )
 
 // QueueConfig are the properties of a queue. The zero value of a field means the
@@ -69,6 +70,8 @@ type QueueConfig struct {
 	DisableBatchedOperations bool
 	EnablePartitioning       bool
 	UserMetadata             string
+	// AuthorizationRules is the XML of the rules as a client gave it, kept and shown only.
+	AuthorizationRules string
 }
 
 func (c QueueConfig) withDefaults() QueueConfig {
@@ -85,7 +88,7 @@ func (c QueueConfig) withDefaults() QueueConfig {
 		c.AutoDeleteOnIdle = Forever
 	}
 	if c.MaxSizeMegabytes == 0 {
-		c.MaxSizeMegabytes = defaultSizeMegabytes
+		c.MaxSizeMegabytes = DefaultSizeMegabytes
 	}
 	if c.Status == "" {
 		c.Status = Active
@@ -139,13 +142,17 @@ func validName(name string) bool {
 func (c QueueConfig) changeable(next QueueConfig) error {
 	switch {
 	case c.RequiresSession != next.RequiresSession:
-		return errors.New("RequiresSession cannot be changed")
+		return fixedProperty("RequiresSession")
 	case (c.DuplicateDetection == 0) != (next.DuplicateDetection == 0):
-		return errors.New("RequiresDuplicateDetection cannot be changed")
+		return fixedProperty("RequiresDuplicateDetection")
 	case c.EnablePartitioning != next.EnablePartitioning:
-		return errors.New("EnablePartitioning cannot be changed")
+		return fixedProperty("EnablePartitioning")
 	}
 	return nil
+}
+
+func fixedProperty(name string) error {
+	return Errorf(ArgumentError, "The value for the %s property of an existing Queue cannot be changed.", name)
 }
 
 func (c QueueConfig) sendError() error {
