@@ -352,10 +352,26 @@ func isPath(s string) bool {
 	return pathPattern.MatchString(s)
 }
 
+// String uses no more parentheses than precedence needs: "and" binds stronger, and a
+// chain of one operator leans to the left.
 func (f logical) String() string {
-	return "(" + f.left.String() + " " + f.op + " " + f.right.String() + ")"
+	left, right := f.left.String(), f.right.String()
+	if l, nested := f.left.(logical); nested && f.op == "and" && l.op == "or" {
+		left = "(" + left + ")"
+	}
+	if r, nested := f.right.(logical); nested && (f.op == "and" || r.op == "or") {
+		right = "(" + right + ")"
+	}
+	return left + " " + f.op + " " + right
 }
-func (f negation) String() string   { return "not (" + f.inner.String() + ")" }
+
+func (f negation) String() string {
+	if _, nested := f.inner.(logical); nested {
+		return "not (" + f.inner.String() + ")"
+	}
+	return "not " + f.inner.String()
+}
+
 func (f comparison) String() string { return f.path + " " + f.op + " " + f.value.String() }
 func (f call) String() string       { return f.name + "(" + f.path + "," + f.value.String() + ")" }
 func (f anyOf) String() string {
