@@ -46,6 +46,6 @@ func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error
 	}
 	return wiring.Lanes{
 		Broker: broker, Drain: cfg.Drain, Queue: cfg.InboundQueue, Flags: cfg.FlagsQueue,
-		Handler: handler, Idle: directory.Close, Log: log,
+		Handler: handler, Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-router"),
 	}.Run(ctx)
 }

@@ -58,7 +58,7 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 	}
 	return wiring.Lanes{
 		Broker: broker, Drain: cfg.Drain, Queue: cfg.LanesQueue, Flags: cfg.FlagsQueue,
-		Handler: handler, Idle: directory.Close, Log: log,
+		Handler: handler, Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),
 	}.Run(ctx)
 }
 

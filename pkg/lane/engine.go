@@ -67,6 +67,8 @@ type Engine struct {
 	MaxStarts int
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Metrics counts what becomes of events; nil counts nothing.
+	Metrics *telemetry.Metrics
 }
 
 // firstReceive is how long a freshly taken session is waited for: the broker
@@ -145,14 +147,17 @@ func (v *visit) wakeUp(ctx context.Context, m queue.Received) error {
 	if w := v.ledger.WaitingAt(sequence); w != nil && w.Attempt == n {
 		v.woken = sequence
 		defer func() { v.woken = 0 }()
-		if w.Until.Sub(v.engine.Now()) > clockSkew {
+		if early := w.Until.Sub(v.engine.Now()); early > clockSkew {
 			// Our clock is far behind the broker's (or was set back). The wake-up
-			// is spent, so the event gets another one.
+			// is spent, so the event gets another one, as much later by the
+			// broker's clock as ours says is missing.
 			w.Attempt++
 			if err := v.write(ctx); err != nil {
 				return err
 			}
-			if err := v.engine.Sender.Send(ctx, v.engine.Queue, wakeUp(v.session.ID(), *w, m.CorrelationID)); err != nil {
+			next := wakeUp(v.session.ID(), *w, m.CorrelationID)
+			next.EnqueueAt = m.EnqueuedAt.Add(early)
+			if err := v.engine.Sender.Send(ctx, v.engine.Queue, next); err != nil {
 				return err
 			}
 		}
@@ -204,6 +209,9 @@ func (v *visit) finish(ctx context.Context, settle func() error) error {
 
 // due runs every waiting event that is ready, in order, each once.
 func (v *visit) due(ctx context.Context) error {
+	if err := v.settleFinished(ctx); err != nil {
+		return err
+	}
 	tried := map[int64]bool{}
 	for {
 		i := slices.IndexFunc(v.ledger.Waiting, func(w ledger.Waiting) bool { return !tried[w.Sequence] && v.ready(w) })
@@ -230,6 +238,22 @@ func (v *visit) due(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// settleFinished completes deferred events that were finished by somebody who died
+// before settling them.
+func (v *visit) settleFinished(ctx context.Context) error {
+	for _, sequence := range slices.Clone(v.ledger.Settle) {
+		m, err := v.session.ReceiveDeferred(ctx, sequence)
+		if err == nil {
+			err = v.session.Complete(ctx, m)
+		}
+		if err != nil && !errors.Is(err, queue.ErrGone) {
+			return err
+		}
+		v.ledger.Settled(sequence)
+	}
+	return nil
 }
 
 func (v *visit) ready(w ledger.Waiting) bool {
@@ -360,7 +384,13 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 	switch verdict.kind {
 	case finished:
 		v.ledger.Finish(ev.Key, ev.ReceivedAt, verdict.outcome)
-		return func() error { return v.session.Complete(ctx, m) }, v.write(ctx)
+		return func() error {
+			if err := v.session.Complete(ctx, m); err != nil {
+				return err
+			}
+			v.ledger.Settled(m.Sequence) // lasts with the next write; until then it costs one look
+			return nil
+		}, v.write(ctx)
 	case deadLettered:
 		// The dead letter first: a poison event whose starts were forgotten before
 		// it left the queue would start all over.
@@ -380,6 +410,11 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 	switch {
 	case verdict.repeat:
 		w.Attempt = attempt - 1
+	case verdict.kind == planned:
+		// A plan that waits for a moment in the past would come back at once, for ever.
+		if soonest := v.engine.Now().Add(firstRetry); w.Until.Before(soonest) && attempt > 1 {
+			w.Until = soonest
+		}
 	case verdict.kind == retry && verdict.after > 0:
 		w.Until = v.engine.Now().Add(verdict.after)
 	case verdict.kind == retry:
@@ -489,6 +524,19 @@ func (v *visit) log(ctx context.Context, ev event.Event, m queue.Received, took 
 		telemetry.KeyEvent, ev.Key, telemetry.KeyType, ev.Type, telemetry.KeySource, ev.Origin,
 		telemetry.KeyOutcome, outcome, telemetry.KeyReason, reason, "detail", detail,
 		"message_id", m.ID, "delivery_count", m.DeliveryCount, telemetry.Duration(took))
+	if v.engine.Metrics == nil {
+		return
+	}
+	name, _, _ := strings.Cut(outcome, ":")
+	err := v.engine.Metrics.Put(
+		telemetry.Dimensions{Queue: v.engine.Queue, Type: string(ev.Type), Outcome: name},
+		telemetry.Metric{Name: "Events", Unit: telemetry.Count, Value: 1},
+		telemetry.Metric{Name: "Duration", Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
+		telemetry.Metric{Name: "Age", Unit: telemetry.Seconds, Value: max(0, v.engine.Now().Sub(ev.ReceivedAt).Seconds())},
+	)
+	if err != nil {
+		v.engine.Log.WarnContext(ctx, "no metrics", telemetry.Error(err))
+	}
 }
 
 // decode reads the event of a message. The property mfaflow-key is the key; an

@@ -46,6 +46,9 @@ type Ledger struct {
 	Floor time.Time `json:"floor,omitzero"`
 	// Waiting are the deferred events, by sequence number.
 	Waiting []Waiting `json:"waiting,omitempty"`
+	// Settle are the sequence numbers of deferred events that are finished and may
+	// still lie in the queue, because finishing comes before settling.
+	Settle []int64 `json:"settle,omitempty"`
 	// Current is the event in progress.
 	Current *Current `json:"current,omitempty"`
 
@@ -224,11 +227,20 @@ func (l *Ledger) BelowFloor(receivedAt time.Time) bool {
 }
 
 // Finish records the end of an event and forgets that it waited or was current.
+// When it waited, its message remains to be settled.
 func (l *Ledger) Finish(key string, receivedAt time.Time, outcome Outcome) {
+	if w := l.WaitingFor(key); w != nil {
+		l.Settle = append(l.Settle, w.Sequence)
+	}
 	l.Handled = append(l.Handled, Handled{Key: key, Outcome: outcome, ReceivedAt: receivedAt})
 	// Oldest first by receipt, so that the floor stays below what is remembered.
 	slices.SortStableFunc(l.Handled, func(a, b Handled) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
 	l.Forget(key)
+}
+
+// Settled forgets that the message had to be settled.
+func (l *Ledger) Settled(sequence int64) {
+	l.Settle = slices.DeleteFunc(l.Settle, func(s int64) bool { return s == sequence })
 }
 
 // Forget removes the key from the waiting list and from Current.

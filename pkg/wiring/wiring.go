@@ -8,6 +8,7 @@ package wiring
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -17,7 +18,13 @@ import (
 	"mfaflow/pkg/lambdafn"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/servicebus"
+	"mfaflow/pkg/telemetry"
 )
+
+// Metrics writes to stdout, where CloudWatch Logs finds them.
+func Metrics(function string) *telemetry.Metrics {
+	return telemetry.NewMetrics(os.Stdout, "mfaflow", function, time.Now)
+}
 
 // Credential is the function's app registration. It does no network.
 func Credential(a config.App) (azcore.TokenCredential, error) {
@@ -48,8 +55,9 @@ type Lanes struct {
 	Flags   string
 	Handler lane.Handler
 	// Idle releases what must not be held while a sandbox is frozen.
-	Idle func()
-	Log  *slog.Logger
+	Idle    func()
+	Log     *slog.Logger
+	Metrics *telemetry.Metrics
 }
 
 // closing is what is kept of the reserve to close connections with.
@@ -69,7 +77,7 @@ func (l Lanes) Run(ctx context.Context) error {
 		runner := lane.Runner{
 			Engine: &lane.Engine{
 				Queue: l.Queue, FlagsQueue: l.Flags, Handler: l.Handler, Sender: client,
-				MaxStarts: l.Drain.MaxStarts, Now: time.Now, Log: l.Log,
+				MaxStarts: l.Drain.MaxStarts, Now: time.Now, Log: l.Log, Metrics: l.Metrics,
 			},
 			Accept: func(ctx context.Context, wait time.Duration) (lane.Session, error) {
 				s, err := client.AcceptNext(ctx, l.Queue, wait)
