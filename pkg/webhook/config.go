@@ -125,8 +125,11 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // UnmarshalText reads what time.ParseDuration reads.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return errors.New("not a duration such as 5m") // the cause quotes the value
+	}
 	*d = Duration(v)
-	return err
+	return nil
 }
 
 //go:embed presets.json

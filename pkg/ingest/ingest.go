@@ -1,0 +1,349 @@
+// Package ingest takes events in: it authenticates a delivery over its exact bytes,
+// decodes it strictly, maps and validates it, and answers only when the broker has
+// accepted what came of it. It keeps no state: a repeated delivery makes the same
+// messages under the same ids, and the broker drops those.
+//
+// It knows no broker client, no cloud runtime and no directory.
+//
+// # What is answered
+//
+//	202  every event of the delivery is on the inbound queue (also: a duplicate, or
+//	     authentic content that cannot be used and is on the quarantine queue)
+//	400  not strict JSON, or a canonical event that violates its schema: the answer
+//	     names every wrong field, and nothing of the delivery is taken
+//	401  not authentic       404  no such source      405  not POST
+//	413  over 256 KiB        415  media type or content encoding not taken
+//	503  the broker did not accept in time: send the same again
+//
+// # Why mapped payloads are parked and canonical events refused
+//
+// Who sends canonical events can correct them. An HR system cannot correct its own
+// payload, and many drop an event for good after a 4xx.
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"mfaflow/pkg/catalog"
+	"mfaflow/pkg/correlation"
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/queue"
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/webhook"
+)
+
+// MaxBody bounds a delivery; it is also what the broker's Standard tier takes.
+const MaxBody = 256 << 10
+
+// maxEvents bounds a batch, as the outputs of a mapping are bounded.
+const maxEvents = 500
+
+// DefaultSendTimeout is how long the broker may take: senders give up after 3 s.
+const DefaultSendTimeout = 1500 * time.Millisecond
+
+// retryAfter is the Retry-After of a 503, in seconds.
+const retryAfter = "5"
+
+// Sender puts messages on a queue. Nil means that the broker has accepted all of
+// them. After an error some may be on the queue; sending them again is safe.
+// Errors are queue.ErrUnavailable and queue.ErrTooLarge.
+type Sender interface {
+	Send(ctx context.Context, queue string, msgs ...queue.Message) error
+}
+
+// Catalog judges a decoded event. *catalog.Catalog implements it.
+type Catalog interface {
+	ParseValue(v any) (event.Event, error)
+}
+
+// Options are what a Handler is made of.
+type Options struct {
+	Sources []Source
+	Catalog Catalog
+	Sender  Sender
+	// Clock is the time of day; nil is time.Now.
+	Clock func() time.Time
+	// Logger gets one line per outcome. It should add the correlation id of its
+	// context, as that of package telemetry does.
+	Logger *slog.Logger
+	// InboundQueue takes events, QuarantineQueue what cannot be used.
+	InboundQueue    string
+	QuarantineQueue string
+	// SendTimeout bounds the broker's acceptance; zero is DefaultSendTimeout.
+	SendTimeout time.Duration
+}
+
+// Handler answers POST /hr/{source} and takes bus events. It is safe for
+// concurrent use.
+type Handler struct {
+	sources  []*source
+	byName   map[string]*source
+	catalog  Catalog
+	sender   Sender
+	now      func() time.Time
+	log      *slog.Logger
+	inbound  string
+	parking  string
+	patience time.Duration
+	mux      *http.ServeMux
+}
+
+// New compiles the sources and reports every problem in them.
+func New(o Options) (*Handler, error) {
+	sources, err := compileAll(o.Sources)
+	if err != nil {
+		return nil, err
+	}
+	if o.Catalog == nil || o.Sender == nil || o.Logger == nil || o.InboundQueue == "" || o.QuarantineQueue == "" {
+		return nil, errors.New("ingest needs a catalogue, a sender, a logger and the names of its queues")
+	}
+	h := &Handler{
+		sources: sources, byName: map[string]*source{}, catalog: o.Catalog, sender: o.Sender, now: o.Clock, log: o.Logger,
+		inbound: o.InboundQueue, parking: o.QuarantineQueue, patience: o.SendTimeout, mux: http.NewServeMux(),
+	}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	if h.patience == 0 {
+		h.patience = DefaultSendTimeout
+	}
+	for _, s := range sources {
+		h.byName[s.Name] = s
+	}
+	h.mux.HandleFunc("/hr/{source}", h.serve)
+	return h, nil
+}
+
+// ServeHTTP answers one delivery.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
+	began := h.now()
+	id := correlationID(r.Header)
+	ctx := correlation.With(r.Context(), id)
+	src := h.byName[r.PathValue("source")]
+	if src == nil || src.verifier == nil {
+		// The name is not logged: anybody can make one up.
+		h.answer(ctx, w, began, "", &refusal{status: http.StatusNotFound, reason: "unknown-source"})
+		return
+	}
+	w.Header().Set("X-Correlation-Id", id)
+	if r.Method == http.MethodOptions && handshake(w, r, src) {
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		h.answer(ctx, w, began, src.Name, &refusal{status: http.StatusMethodNotAllowed, reason: "method"})
+		return
+	}
+	d, no := h.receive(w, r, src)
+	if no != nil {
+		h.answer(ctx, w, began, src.Name, no)
+		return
+	}
+	d.receivedAt, d.correlation = began, id
+	res, err := h.settle(ctx, d)
+	if err == nil && len(res.wrong) > 0 {
+		err = &refusal{status: http.StatusBadRequest, reason: string(ReasonInvalid), fields: res.wrong, detail: "the event violates its schema"}
+	}
+	if no := refusalOf(err); no != nil {
+		h.answer(ctx, w, began, src.Name, no)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+	h.report(ctx, began, src.Name, http.StatusAccepted, res)
+}
+
+// receive authenticates and decodes, in this order: size, content type, signature
+// over the bytes as sent, JSON.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (delivery, *refusal) {
+	if r.ContentLength > MaxBody {
+		return delivery{}, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return delivery{}, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large"}
+	}
+	if err != nil {
+		return delivery{}, &refusal{status: http.StatusBadRequest, reason: "body-cut-off", detail: "the body ended early"}
+	}
+	m, media, ok := modeOf(src, r.Header)
+	if !ok {
+		return delivery{}, &refusal{status: http.StatusUnsupportedMediaType, reason: "media-type"}
+	}
+	signed, err := src.verifier.Verify(r.Header, body, h.now())
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", src.verifier.Challenge())
+		return delivery{}, &refusal{status: http.StatusUnauthorized, reason: unauthenticReason(err)}
+	}
+	if m == binary && src.verifier.Signs() && signed.ID == "" {
+		// Nothing signed tells one event from another: a delivery could be sent again
+		// with other attributes.
+		return delivery{}, &refusal{status: http.StatusUnsupportedMediaType, reason: "binary-unsigned"}
+	}
+	items, err := decode(m, media, r.Header, body)
+	if err != nil {
+		return delivery{}, &refusal{status: http.StatusBadRequest, reason: "not-decodable", detail: err.Error()}
+	}
+	if len(items) > maxEvents {
+		return delivery{}, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-many"}
+	}
+	d := delivery{src: src, items: items, batch: m == batched}
+	if len(items) > 0 {
+		d.keys = keysOf(src, signed.ID, items[0].value, body)
+	}
+	return d, nil
+}
+
+// settle judges a delivery and puts what came of it on the queues. When fields are
+// wrong, nothing of the delivery is taken.
+func (h *Handler) settle(ctx context.Context, d delivery) (result, error) {
+	res := result{}
+	if d.src.program == nil {
+		res = h.judge(d)
+	} else {
+		var err error
+		if res, err = h.translate(ctx, d); err != nil {
+			return result{}, err
+		}
+	}
+	if len(res.wrong) > 0 {
+		return res, nil
+	}
+	return res, h.send(ctx, d, res)
+}
+
+// send puts events and parked content on their queues, both within the patience
+// that is left for the broker.
+func (h *Handler) send(ctx context.Context, d delivery, res result) error {
+	events := make([]queue.Message, len(res.events))
+	for i, e := range res.events {
+		var err error
+		if events[i], err = inbound(e); err != nil {
+			return err
+		}
+	}
+	unusable := make([]queue.Message, len(res.parked))
+	for i, p := range res.parked {
+		unusable[i] = p.message(d)
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.patience)
+	defer cancel()
+	if len(events) > 0 {
+		if err := h.sender.Send(ctx, h.inbound, events...); err != nil {
+			return err
+		}
+	}
+	if len(unusable) > 0 {
+		return h.sender.Send(ctx, h.parking, unusable...)
+	}
+	return nil
+}
+
+// refusal is an answer other than 202.
+type refusal struct {
+	status int
+	reason string
+	detail string
+	fields []catalog.FieldError
+	cause  error
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+// refusalOf turns what went wrong after authentication into an answer.
+func refusalOf(err error) *refusal {
+	if err == nil {
+		return nil
+	}
+	if no, ok := errors.AsType[*refusal](err); ok {
+		return no
+	}
+	if errors.Is(err, queue.ErrTooLarge) {
+		return &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large-for-queue", cause: err}
+	}
+	return &refusal{status: http.StatusServiceUnavailable, reason: "broker-unavailable", cause: err}
+}
+
+func unauthenticReason(err error) string {
+	switch {
+	case errors.Is(err, webhook.ErrUnsigned):
+		return "unsigned"
+	case errors.Is(err, webhook.ErrStale):
+		return "stale"
+	case errors.Is(err, webhook.ErrMalformed):
+		return "malformed-signature"
+	default:
+		return "bad-signature"
+	}
+}
+
+// maxFields bounds the size of an answer; a sender that has more wrong fields than
+// that does not send events.
+const maxFields = 1000
+
+// answer refuses a delivery as problem details (RFC 9457). The reason is for the
+// log: whoever cannot sign learns nothing.
+func (h *Handler) answer(ctx context.Context, w http.ResponseWriter, began time.Time, source string, no *refusal) {
+	problem := struct {
+		Title  string               `json:"title"`
+		Status int                  `json:"status"`
+		Detail string               `json:"detail,omitempty"`
+		Errors []catalog.FieldError `json:"errors,omitempty"`
+	}{http.StatusText(no.status), no.status, no.detail, no.fields[:min(len(no.fields), maxFields)]}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if no.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.WriteHeader(no.status)
+	_ = json.NewEncoder(w).Encode(problem) // the sender may be gone
+	outcome, level := "rejected", slog.LevelWarn
+	if no.status == http.StatusServiceUnavailable {
+		outcome, level = "unavailable", slog.LevelError
+	}
+	line := outcomeLine{source: source, outcome: outcome, status: no.status, reason: no.reason, cause: no.cause}
+	h.line(ctx, level, began, line)
+}
+
+// report logs what became of a delivery that was taken, one line per event and per
+// parked part.
+func (h *Handler) report(ctx context.Context, began time.Time, source string, status int, res result) {
+	line := outcomeLine{source: source, status: status}
+	for _, e := range res.events {
+		line.outcome, line.key, line.typ = "accepted", e.Key, e.Type
+		h.line(ctx, slog.LevelInfo, began, line)
+	}
+	for _, p := range res.parked {
+		line.outcome, line.key, line.typ, line.reason = "parked", p.key, p.typ, string(p.reason)
+		h.line(ctx, slog.LevelWarn, began, line)
+	}
+	if len(res.events)+len(res.parked) == 0 {
+		line.outcome = "ignored"
+		h.line(ctx, slog.LevelInfo, began, line)
+	}
+}
+
+type outcomeLine struct {
+	source, outcome, key, reason string
+	typ                          event.Type
+	status                       int
+	cause                        error
+}
+
+func (h *Handler) line(ctx context.Context, level slog.Level, began time.Time, l outcomeLine) {
+	attrs := []slog.Attr{
+		slog.String(telemetry.KeySource, l.source), slog.String(telemetry.KeyOutcome, l.outcome), slog.Int("status", l.status),
+		slog.String(telemetry.KeyEvent, l.key), slog.String(telemetry.KeyType, string(l.typ)), slog.String(telemetry.KeyReason, l.reason),
+		telemetry.Duration(h.now().Sub(began)),
+	}
+	if l.cause != nil {
+		attrs = append(attrs, telemetry.Error(l.cause))
+	}
+	h.log.LogAttrs(ctx, level, "delivery", attrs...)
+}

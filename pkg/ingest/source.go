@@ -1,0 +1,231 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"mfaflow/events"
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/mapping"
+	"mfaflow/pkg/strictjson"
+	"mfaflow/pkg/webhook"
+)
+
+// Format is what a source sends. The zero value is invalid.
+type Format string
+
+// The formats.
+const (
+	// CloudEvents are canonical events: structured, binary or batched.
+	CloudEvents Format = "cloudevents"
+	// Mapped are payloads of the sender's own making, turned into canonical events
+	// by the mapping program of the source.
+	Mapped Format = "mapped"
+)
+
+// Source is one configured sender.
+type Source struct {
+	// Name is the last element of the source's URL and the origin of its events.
+	Name   string `json:"name"`
+	Format Format `json:"format"`
+	// Verify says how its deliveries are authenticated. Without it the source has
+	// no URL and can only come in by EventBridge.
+	Verify *webhook.Config `json:"verify,omitempty"`
+	// EventBridge are the bus events that are deliveries of this source.
+	EventBridge *EventBridgeRule `json:"eventBridge,omitempty"`
+	// Mapping is a jq program, or the name of one in events/mappings.
+	Mapping string `json:"mapping,omitempty"`
+	// Form accepts application/x-www-form-urlencoded beside JSON.
+	Form bool `json:"form,omitempty"`
+	// Types is the scope: the event types the source may send.
+	Types []string `json:"types"`
+	// TimeZone is the IANA zone that a mapping falls back to.
+	TimeZone string `json:"timeZone,omitempty"`
+	// AllowedOrigins are the hosts that may ask for consent to deliver CloudEvents
+	// (OPTIONS handshake), and AllowedRate how many requests a minute they may send;
+	// zero is any number.
+	AllowedOrigins []string `json:"allowedOrigins,omitempty"`
+	AllowedRate    int      `json:"allowedRate,omitempty"`
+}
+
+// EventBridgeRule matches bus events; an empty DetailType matches all of a source.
+type EventBridgeRule struct {
+	Source     string `json:"source"`
+	DetailType string `json:"detailType,omitempty"`
+}
+
+func (r EventBridgeRule) matches(source, detailType string) bool {
+	return r.Source == source && (r.DetailType == "" || r.DetailType == detailType)
+}
+
+// ParseSources reads a JSON array of sources; unknown and doubled fields are
+// refused. It does not validate.
+func ParseSources(raw []byte) ([]Source, error) {
+	if err := strictjson.Check(raw); err != nil {
+		return nil, fmt.Errorf("sources: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	var sources []Source
+	if err := dec.Decode(&sources); err != nil {
+		return nil, fmt.Errorf("sources: %w", err)
+	}
+	return sources, nil
+}
+
+// WithKeys returns the sources with the keys that are configured apart from them,
+// by source name. Keys for a source that does not exist, or that verifies nothing,
+// are an error.
+func WithKeys[K ~[]identity.Secret](sources []Source, keys map[string]K) ([]Source, error) {
+	out := slices.Clone(sources)
+	unused := map[string]bool{}
+	for name := range keys {
+		unused[name] = true
+	}
+	for i, s := range out {
+		if s.Verify == nil || len(keys[s.Name]) == 0 {
+			continue
+		}
+		v := *s.Verify
+		v.Keys = append(slices.Clone(v.Keys), keys[s.Name]...)
+		out[i].Verify = &v
+		delete(unused, s.Name)
+	}
+	var problems []error
+	for name := range unused {
+		problems = append(problems, fmt.Errorf("keys of %q: no source of that name verifies deliveries", name))
+	}
+	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return out, errors.Join(problems...)
+}
+
+// Validate reports every problem of the source.
+func (s Source) Validate() error {
+	_, err := s.compile()
+	return err
+}
+
+// source is a Source ready for use.
+type source struct {
+	Source
+	verifier *webhook.Verifier // nil: not reachable over HTTP
+	program  *mapping.Program  // nil: CloudEvents
+	scope    event.Scope
+	// facts is $source of the mapping program.
+	facts map[string]any
+}
+
+var (
+	namePattern    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+	mappingPattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+)
+
+func (s Source) compile() (*source, error) {
+	out := &source{Source: s, facts: map[string]any{"name": s.Name, "timeZone": s.TimeZone}}
+	var problems []error
+	add := func(err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("source %q: %w", s.Name, err))
+		}
+	}
+	if !namePattern.MatchString(s.Name) {
+		add(errors.New("name: use at most 32 of a to z, 0 to 9 and -"))
+	}
+	var err error
+	switch s.Format {
+	case CloudEvents:
+		if s.Mapping != "" || s.Form {
+			add(errors.New("mapping and form are for the format mapped"))
+		}
+	case Mapped:
+		out.program, err = compileMapping(s.Mapping)
+		add(err)
+		if len(s.AllowedOrigins) > 0 {
+			add(errors.New("allowedOrigins is for the format cloudevents"))
+		}
+	default:
+		add(fmt.Errorf("format: %q is neither cloudevents nor mapped", s.Format))
+	}
+	if s.Verify != nil {
+		out.verifier, err = webhook.New(*s.Verify)
+		add(err)
+	}
+	if s.EventBridge != nil && s.EventBridge.Source == "" {
+		add(errors.New("eventBridge.source: is required"))
+	}
+	if s.Verify == nil && s.EventBridge == nil {
+		add(errors.New("verify or eventBridge: is required"))
+	}
+	if len(s.Types) == 0 {
+		add(errors.New("types: name the event types it may send"))
+	}
+	for _, t := range s.Types {
+		_, err := event.ParseScope([]string{t})
+		add(err)
+	}
+	out.scope = s.Types
+	if s.TimeZone != "" {
+		if _, err := event.ParseTimeZone(s.TimeZone); err != nil {
+			add(fmt.Errorf("timeZone: %w", err))
+		}
+	}
+	if s.AllowedRate < 0 {
+		add(errors.New("allowedRate: negative"))
+	}
+	return out, errors.Join(problems...)
+}
+
+func compileMapping(text string) (*mapping.Program, error) {
+	if text == "" {
+		return nil, errors.New("mapping: is required for the format mapped")
+	}
+	if mappingPattern.MatchString(text) {
+		program, err := fs.ReadFile(events.FS(), "mappings/"+text+".jq")
+		if err != nil {
+			return nil, fmt.Errorf("mapping: the catalogue has no %q (there are: %s)", text, strings.Join(mappingNames(), ", "))
+		}
+		text = string(program)
+	}
+	return mapping.New(text)
+}
+
+func mappingNames() []string {
+	files, _ := fs.Glob(events.FS(), "mappings/*.jq") // the pattern is well-formed
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(path.Base(f), ".jq")
+	}
+	return files
+}
+
+// compileAll reports the problems of all sources.
+func compileAll(sources []Source) ([]*source, error) {
+	var (
+		out      []*source
+		problems []error
+	)
+	if len(sources) == 0 {
+		problems = append(problems, errors.New("no source is configured"))
+	}
+	for i, s := range sources {
+		c, err := s.compile()
+		problems = append(problems, err)
+		out = append(out, c)
+		for _, other := range sources[:i] {
+			if other.Name == s.Name {
+				problems = append(problems, fmt.Errorf("source %q: is there twice", s.Name))
+			}
+			if a, b := other.EventBridge, s.EventBridge; a != nil && b != nil && *a == *b {
+				problems = append(problems, fmt.Errorf("source %q: takes the same bus events as %q", s.Name, other.Name))
+			}
+		}
+	}
+	return out, errors.Join(problems...)
+}

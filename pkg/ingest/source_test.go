@@ -1,0 +1,90 @@
+package ingest_test
+
+import (
+	"strings"
+	"testing"
+
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/ingest"
+)
+
+func TestParseSources(t *testing.T) {
+	list, err := ingest.ParseSources([]byte(`[
+		{"name":"workday","format":"cloudevents","verify":{"preset":"standard-webhooks"},"types":["employee.*"],"allowedOrigins":["a.example"]},
+		{"name":"humi","format":"mapped","mapping":"humi","verify":{"preset":"bearer","keys":["k"]},"types":["employee.joiner","employee.leaver"],"timeZone":"America/Halifax","form":true},
+		{"name":"bus","format":"cloudevents","eventBridge":{"source":"hr.acme","detailType":"Event"},"types":["employee.*"]}
+	]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const key = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	list, err = ingest.WithKeys(list, map[string][]identity.Secret{"workday": {identity.NewSecret(key)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		if err := s.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err = ingest.WithKeys(list, map[string][]identity.Secret{"workdya": {identity.NewSecret("hunter2")}, "bus": {identity.NewSecret("hunter2")}})
+	if err == nil || !strings.Contains(err.Error(), `"workdya"`) || !strings.Contains(err.Error(), `"bus"`) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("keys without a source: %v", err)
+	}
+	for name, bad := range map[string]string{
+		"UnknownField":       `[{"name":"a","formt":"mapped"}]`,
+		"UnknownFieldInside": `[{"name":"a","verify":{"preset":"bearer","kyes":[]}}]`,
+		"DoubledField":       `[{"name":"a","name":"b"}]`,
+		"NotAList":           `{"name":"a"}`,
+		"KeyOfWrongType":     `[{"name":"a","verify":{"keys":"hunter2"}}]`,
+		"Duration":           `[{"name":"a","verify":{"timestamp":{"tolerance":"hunter2"}}}]`,
+	} {
+		if _, err := ingest.ParseSources([]byte(bad)); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestValidateReportsEverything(t *testing.T) {
+	tests := map[string]struct {
+		sources string
+		says    []string
+	}{
+		"Empty": {`{}`, []string{"name:", "format:", "verify or eventBridge", "types:"}},
+		"Everything": {`{"name":"Work day","format":"mapped","mapping":"{","verify":{"preset":"nobody"},"eventBridge":{"source":""},
+			"types":["employee.*","employee.jioner"],"timeZone":"Local","allowedOrigins":["a"],"allowedRate":-1}`,
+			[]string{"name:", "bad mapping program", "no preset", "eventBridge.source", "employee.jioner", "timeZone", "allowedOrigins", "allowedRate"}},
+		"MappingForCloudEvents": {`{"name":"a","format":"cloudevents","mapping":".","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping and form"}},
+		"NoMapping":             {`{"name":"a","format":"mapped","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping: is required"}},
+		"UnknownMapping":        {`{"name":"a","format":"mapped","mapping":"nobody","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"generic, humi"}},
+		"NoKeys":                {`{"name":"a","format":"cloudevents","verify":{"preset":"standard-webhooks"},"types":["employee.*"]}`, []string{"keys: at least one"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			list, err := ingest.ParseSources([]byte("[" + tt.sources + "]"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = list[0].Validate()
+			for _, say := range tt.says {
+				if err == nil || !strings.Contains(err.Error(), say) {
+					t.Errorf("%v does not say %q", err, say)
+				}
+			}
+		})
+	}
+	twice := `{"name":"a","format":"cloudevents","verify":{"preset":"bearer","keys":["k"]},"eventBridge":{"source":"s"},"types":["employee.*"]}`
+	list, err := ingest.ParseSources([]byte("[" + twice + "," + twice + "]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ingest.New(ingest.Options{Sources: list})
+	for _, say := range []string{"there twice", "same bus events"} {
+		if err == nil || !strings.Contains(err.Error(), say) {
+			t.Errorf("%v does not say %q", err, say)
+		}
+	}
+	if _, err := ingest.New(ingest.Options{}); err == nil {
+		t.Error("no source, no error")
+	}
+}
