@@ -6,7 +6,9 @@
 package archtest
 
 import (
+	"bytes"
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -25,7 +27,8 @@ type Tree map[string]*Package
 // Package is one folder with Go files.
 type Package struct {
 	Name string
-	// Lines counts the lines of the files that are no tests.
+	// Lines counts lines of code in files that are no tests: no comments, no empty
+	// lines, nothing up to the last import.
 	Lines int
 	Files []string
 	// Imports and TestImports map an import path to one place that has it.
@@ -76,7 +79,7 @@ func (t Tree) add(source fs.FS, name string) error {
 		imports = p.Imports
 		p.Name = file.Name.Name
 		p.Files = append(p.Files, name)
-		p.Lines += strings.Count(string(text), "\n")
+		p.Lines += codeLines(text[set.Position(end(file)).Offset:])
 	}
 	for _, spec := range file.Imports {
 		imported, err := strconv.Unquote(spec.Path.Value)
@@ -86,6 +89,26 @@ func (t Tree) add(source fs.FS, name string) error {
 		imports[imported] = set.Position(spec.Pos()).String()
 	}
 	return nil
+}
+
+// end is where the imports of a file end.
+func end(file *ast.File) token.Pos {
+	at := file.Name.End()
+	for _, d := range file.Decls {
+		at = d.End() // the parser stops after the imports
+	}
+	return at
+}
+
+func codeLines(text []byte) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimSpace(line)
+		if len(line) > 0 && !bytes.HasPrefix(line, []byte("//")) {
+			n++
+		}
+	}
+	return n
 }
 
 // ours returns the folder of an import path of this module.

@@ -64,7 +64,7 @@ func TestFunctionsAreMains(t *testing.T) {
 		case p.Name != "main" || !slices.Equal(p.Files, []string{dir + "/main.go"}):
 			t.Errorf("%s holds %v of package %s, want main.go of package main", dir, p.Files, p.Name)
 		case p.Lines > most:
-			t.Errorf("%s/main.go has %d lines, want at most %d: move what is not wiring into pkg", dir, p.Lines, most)
+			t.Errorf("%s/main.go has %d lines of code, want at most %d: move what is not wiring into pkg", dir, p.Lines, most)
 		}
 	}
 	for dir := range maps.Keys(tree) {

@@ -87,7 +87,7 @@ func Ours() Rules {
 			{Imported: "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus", Folders: []string{"pkg/servicebus"}},
 			{Imported: "github.com/Azure/go-amqp", Folders: []string{"pkg/servicebus"}},
 			{Imported: "github.com/aws/aws-lambda-go", Folders: []string{"pkg/lambdafn"}},
-			{Imported: "github.com/google/uuid", Folders: []string{"pkg/graph", "pkg/sim/lambda"}},
+			{Imported: "github.com/google/uuid", Folders: []string{"pkg/graph", "pkg/sim/lambda", "pkg/sim/servicebus"}},
 			{Imported: "github.com/itchyny/gojq", Folders: []string{"pkg/mapping"}},
 			{Imported: "github.com/kelseyhightower/envconfig", Folders: []string{"pkg/config"}},
 			{Imported: "github.com/santhosh-tekuri/jsonschema/v6", Folders: []string{"pkg/catalog"}},

@@ -3,58 +3,79 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 )
 
-// Usage is the table of settings in Markdown: those of one function, or, for the
-// empty name, all of them with the functions that read each.
-func Usage(name string) (string, error) {
-	if name != "" {
-		s, err := New(name)
-		if err != nil {
-			return "", err
-		}
-		var b strings.Builder
-		b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
-		for _, f := range fields(reflect.TypeOf(s).Elem()) {
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", variable(f), fallback(f), f.Tag.Get("desc"))
-		}
-		return b.String(), nil
-	}
+// Setting describes one variable.
+type Setting struct {
+	Variable string `json:"variable"`
+	Default  string `json:"default,omitempty"`
+	Required bool   `json:"required,omitempty"`
+	Meaning  string `json:"meaning"`
+	// ReadBy are the functions that read it.
+	ReadBy []string `json:"readBy"`
+}
 
-	readers := map[string][]string{}
-	var all []reflect.StructField
+// Describe lists the settings of one function, or of all for the empty name.
+func Describe(name string) ([]Setting, error) {
+	if name != "" {
+		if _, err := New(name); err != nil {
+			return nil, err
+		}
+	}
+	var list []Setting
 	for _, fn := range functions() {
 		for _, f := range fields(reflect.TypeOf(fn.settings).Elem()) {
 			v := variable(f)
-			if readers[v] == nil {
-				all = append(all, f)
+			i := slices.IndexFunc(list, func(s Setting) bool { return s.Variable == v })
+			if i < 0 {
+				i = len(list)
+				list = append(list, Setting{
+					Variable: v, Default: f.Tag.Get("default"), Required: f.Tag.Get("required") == "true", Meaning: f.Tag.Get("desc"),
+				})
 			}
-			readers[v] = append(readers[v], fn.name)
+			list[i].ReadBy = append(list[i].ReadBy, fn.name)
 		}
 	}
-	var b strings.Builder
-	b.WriteString("| variable | default | read by | meaning |\n|---|---|---|---|\n")
-	for _, f := range all {
-		v := variable(f)
-		by := strings.Join(readers[v], ", ")
-		if len(readers[v]) == len(functions()) {
-			by = "all"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", v, fallback(f), by, f.Tag.Get("desc"))
+	if name != "" {
+		list = slices.DeleteFunc(list, func(s Setting) bool { return !slices.Contains(s.ReadBy, name) })
 	}
-	return b.String(), nil
+	return list, nil
 }
 
-func fallback(f reflect.StructField) string {
-	if d := f.Tag.Get("default"); d != "" {
-		return "`" + d + "`"
+// Usage is the table of settings in Markdown: those of one function, or, for the
+// empty name, all of them with the functions that read each.
+func Usage(name string) (string, error) {
+	list, err := Describe(name)
+	if err != nil {
+		return "", err
 	}
-	if f.Tag.Get("required") == "true" {
-		return "required"
+	var b strings.Builder
+	if name != "" {
+		b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	} else {
+		b.WriteString("| variable | default | read by | meaning |\n|---|---|---|---|\n")
 	}
-	return ""
+	for _, s := range list {
+		fallback := ""
+		if s.Default != "" {
+			fallback = "`" + s.Default + "`"
+		} else if s.Required {
+			fallback = "required"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s |", s.Variable, fallback)
+		if name == "" {
+			by := strings.Join(s.ReadBy, ", ")
+			if len(s.ReadBy) == len(functions()) {
+				by = "all"
+			}
+			fmt.Fprintf(&b, " %s |", by)
+		}
+		fmt.Fprintf(&b, " %s |\n", s.Meaning)
+	}
+	return b.String(), nil
 }
 
 // variable is the name that envconfig derives from a field. It is derived again

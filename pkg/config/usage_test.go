@@ -68,6 +68,6 @@ func TestReadmeShowsTheSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(readme, []byte(all)) {
-		t.Errorf("README.md does not have this table (mfaflow config --usage prints it):\n%s", all)
+		t.Errorf("README.md does not have this table (mfaflow config prints it):\n%s", all)
 	}
 }

@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	simgraph "mfaflow/pkg/sim/graph"
+	"mfaflow/pkg/stack"
+)
+
+const (
+	startTimeout = 20 * time.Second
+	storyTimeout = 20 * time.Second
+)
+
+// local is a stack and what it prints on.
+type local struct {
+	*stack.Stack
+	out   io.Writer
+	trail *trail
+}
+
+func newLocal() *cobra.Command {
+	var bin string
+	c := &cobra.Command{
+		Use:   "local",
+		Short: "Run everything on this machine, play one joiner, serve until Ctrl-C",
+		Args:  checked(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLocal(cmd, bin, func(ctx context.Context, l *local) error {
+				if _, err := l.playJoiner(ctx); err != nil {
+					return err
+				}
+				if err := l.invite(); err != nil {
+					return err
+				}
+				return l.Wait(ctx)
+			})
+		},
+	}
+	binFlag(c, &bin)
+	return c
+}
+
+func newDemo() *cobra.Command {
+	var bin string
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Play a joiner's story; fail unless the pass is delivered and opens the account",
+		Args:  checked(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withLocal(cmd, bin, func(ctx context.Context, l *local) error {
+				d, err := l.playJoiner(ctx)
+				if err != nil {
+					return err
+				}
+				return l.tryPass(d)
+			})
+		},
+	}
+	binFlag(c, &bin)
+	return c
+}
+
+func binFlag(c *cobra.Command, bin *string) {
+	c.Flags().StringVar(bin, "bin", "", "folder of the built functions; default: where mfaflow itself is")
+}
+
+// withLocal starts the stack, calls do and ends the stack.
+func withLocal(cmd *cobra.Command, bin string, do func(context.Context, *local) error) (err error) {
+	if bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		bin = filepath.Dir(self)
+	}
+	ctx := cmd.Context()
+	l := &local{out: cmd.OutOrStdout()}
+	l.trail = newTrail(l.out, time.Now)
+
+	began := time.Now()
+	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not within %s", startTimeout))
+	defer cancel()
+	l.Stack, err = stack.Start(starting, stack.Options{Bin: bin, Each: l.trail.show})
+	if errors.Is(err, stack.ErrNotBuilt) {
+		return hint(err, "make build, or --bin FOLDER")
+	} else if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	l.trail.meet(l.personOf)
+	fmt.Fprintf(l.out, "mfaflow is up after %d ms\n", time.Since(began).Milliseconds())
+	fmt.Fprintf(l.out, "  hr-events        %s\n", l.HREventsURL())
+	fmt.Fprintf(l.out, "  Service Bus      %s  (admin %s)\n", l.Bus.ConnectionString(), l.Bus.AdminURL())
+	fmt.Fprintf(l.out, "  Microsoft Graph  %s  (GET /sim lists what else it answers)\n", l.Graph.URL())
+	return do(ctx, l)
+}
+
+// personOf names people on the trail.
+func (l *local) personOf(objectID string) string {
+	u, ok := l.Graph.User(objectID)
+	if !ok {
+		return objectID
+	}
+	name, _, _ := strings.Cut(u.UserPrincipalName, "@")
+	return "{" + name + "}"
+}
+
+// playJoiner has HR say that somebody starts tomorrow and waits for the pass.
+func (l *local) playJoiner(ctx context.Context) (stack.Delivery, error) {
+	person, ok := l.Graph.User(stack.ModelJoiner)
+	if !ok {
+		return stack.Delivery{}, fmt.Errorf("the sample tenant has no %s", stack.ModelJoiner)
+	}
+	start, err := l.Tomorrow()
+	if err != nil {
+		return stack.Delivery{}, err
+	}
+	event, err := stack.JoinerEvent(stack.ModelJoiner, start)
+	if err != nil {
+		return stack.Delivery{}, err
+	}
+	fmt.Fprintf(l.out, "\nHR says: %s (%s) starts on %s\n", person.DisplayName, person.EmployeeID, start)
+	ctx, cancel := context.WithTimeoutCause(ctx, storyTimeout, fmt.Errorf("not within %s", storyTimeout))
+	defer cancel()
+	l.trail.restart()
+	answer, err := l.Post(ctx, event)
+	if err != nil {
+		return stack.Delivery{}, err
+	}
+	if answer.Status != http.StatusAccepted {
+		return stack.Delivery{}, fmt.Errorf("hr-events refused the event with %d: %s", answer.Status, answer.Body)
+	}
+	d, err := l.Delivered(ctx, stack.ModelJoiner)
+	if err != nil {
+		return d, hint(err, "look at the lines above: they name what stopped the event")
+	}
+	l.trail.print("mail", "%s received %q from %s", d.To, d.Mail.Subject, d.Mail.From)
+	for line := range strings.Lines(d.Masked()) {
+		fmt.Fprintf(l.out, "%s| %s\n", strings.Repeat(" ", 27), strings.TrimRight(line, "\r\n"))
+	}
+	return d, nil
+}
+
+// tryPass signs in with the delivered pass: too early it must fail, on the morning
+// of the start date it must work.
+func (l *local) tryPass(d stack.Delivery) error {
+	person, _ := l.Graph.User(stack.ModelJoiner)
+	err := l.SignIn(stack.ModelJoiner, d, time.Now())
+	if !errors.Is(err, simgraph.ErrPassNotYetValid) {
+		return fmt.Errorf("the pass of tomorrow was tried today: want %q, got %v", simgraph.ErrPassNotYetValid, err)
+	}
+	fmt.Fprintf(l.out, "\nToday the pass is refused: %v\n", err)
+	morning := d.Pass.Start.Add(time.Minute)
+	if err := l.SignIn(stack.ModelJoiner, d, morning); err != nil {
+		return fmt.Errorf("sign in with the delivered pass at %s: %w", morning.Format(time.RFC3339), err)
+	}
+	fmt.Fprintf(l.out, "On %s %s signs in with it.\n", morning.Format("Monday, 2 January 2006 15:04 MST"), person.DisplayName)
+	return nil
+}
+
+// invite prints commands to go on with. The files they name live as long as the
+// stack does.
+func (l *local) invite() error {
+	start, err := l.Tomorrow()
+	if err != nil {
+		return err
+	}
+	event, err := stack.JoinerEvent(stack.LateJoiner, start)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(l.Dir, "joiner.json")
+	if err := os.WriteFile(file, event, 0o600); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	manager, _ := l.Graph.User(stack.ModelJoiner)
+	boss, _ := l.Graph.User(manager.Manager)
+	fmt.Fprintf(l.out, `
+Go on with these, in another terminal:
+  # HR knows %s before the directory does: sign the event and post it
+  %s event sign --key-file %s %s > %s/headers
+  curl -i -H @%s/headers -H 'content-type: application/cloudevents+json' --data-binary @%s %s
+  # the router waits; provision the account and it goes on within 5 s
+  curl -X POST -d '{"employeeId": %q}' %s/sim/provision
+  # the manager's mailbox, and every call that the tenant answered
+  curl %s/sim/mailboxes/%s
+  curl %s/sim/requests
+
+Ctrl-C ends it.
+`, stack.LateJoiner, self, l.KeyFile(), file, l.Dir, l.Dir, file, l.HREventsURL(),
+		stack.LateJoiner, l.Graph.URL(), l.Graph.URL(), boss.Mail, l.Graph.URL())
+	return nil
+}

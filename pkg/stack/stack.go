@@ -1,0 +1,255 @@
+// Package stack runs mfaflow on one machine: the Service Bus emulator and the
+// Graph simulator in this process, the built functions as child processes that
+// see nothing but their settings, as in the cloud.
+//
+// It links no function and no SDK, so what runs is what is deployed.
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/ingest"
+	simgraph "mfaflow/pkg/sim/graph"
+	simbus "mfaflow/pkg/sim/servicebus"
+	"mfaflow/pkg/webhook"
+)
+
+// Source is the name of the HR system that the stack knows.
+const Source = "demo-hr"
+
+// scope is what it may send.
+const scope = "employee.*"
+
+// mailSender is the service account of the sample tenant that sends passes, and
+// timeZone the one its company lives in.
+const (
+	mailSender = "onboarding@contoso.example"
+	timeZone   = "Europe/Berlin"
+)
+
+// breakGlass are the emergency accounts of the sample tenant.
+var breakGlass = [...]string{"10000000-0000-4000-8000-000000000018", "10000000-0000-4000-8000-000000000019"}
+
+// Options say what to run.
+type Options struct {
+	// Bin is the folder of the built functions.
+	Bin string
+	// Each gets every line of the functions' output, and one line for each call the
+	// Graph simulator answers under the name "graph". It is called from several
+	// goroutines and must not block.
+	Each func(from string, line []byte)
+	// Environment is added to that of every function, in the form of os.Environ.
+	Environment []string
+}
+
+// Stack is a running stack.
+type Stack struct {
+	Bus   *simbus.Server
+	Graph *simgraph.Server
+	// Dir holds what goes with this run: the simulator's certificate and the key of
+	// the source.
+	Dir string
+
+	clock    *shiftedClock
+	key      identity.Secret
+	children []*child
+	ingest   *child
+
+	mu      sync.Mutex
+	changed chan struct{} // closed at the next call to the tenant
+}
+
+// Queues are those of a deployment, with the properties that matter.
+func Queues() []simbus.QueueConfig {
+	const week = 7 * 24 * time.Hour
+	queue := func(name string, sessions bool) simbus.QueueConfig {
+		return simbus.QueueConfig{
+			Name: name, RequiresSession: sessions, DuplicateDetection: week, LockDuration: time.Minute, MaxDeliveryCount: 50,
+		}
+	}
+	return []simbus.QueueConfig{
+		queue("inbound", true), queue("lanes", true), queue("flags", false), queue("quarantine", false), queue("control", true),
+	}
+}
+
+// functions in the order in which they start: receivers before senders.
+func functions() []string { return []string{"identity-worker", "identity-router", "hr-events"} }
+
+// Start starts everything and returns once all functions serve, which they must do
+// before ctx ends. The stack then runs until Close.
+func Start(ctx context.Context, o Options) (*Stack, error) {
+	s := &Stack{clock: newShiftedClock(), key: newKey()}
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Stack) start(ctx context.Context, o Options) (err error) {
+	if o.Each == nil {
+		o.Each = func(string, []byte) {}
+	}
+	if s.Dir, err = os.MkdirTemp("", "mfaflow-"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.KeyFile(), []byte(s.key.Reveal()+"\n"), 0o600); err != nil {
+		return err
+	}
+	if s.Bus, err = simbus.Start(ctx, simbus.Options{Queues: Queues()}); err != nil {
+		return err
+	}
+	// ctx bounds the start; what is started ends with Close.
+	running := context.WithoutCancel(ctx)
+	calls := slog.New(slog.NewJSONHandler(lines(func(line []byte) {
+		o.Each("graph", line)
+		s.called()
+	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if s.Graph, err = simgraph.Start(running, simgraph.Options{CAFile: s.caFile(), Clock: s.clock, Logger: calls}); err != nil {
+		return err
+	}
+	for _, name := range functions() {
+		path := filepath.Join(o.Bin, name)
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%w: %s", ErrNotBuilt, path)
+		}
+		env, err := s.environment(name, o.Environment)
+		if err != nil {
+			return err
+		}
+		c, err := startChild(running, name, path, env, o.Each)
+		if err != nil {
+			return err
+		}
+		s.children = append(s.children, c)
+		if name == "hr-events" {
+			s.ingest = c
+		}
+	}
+	for _, c := range s.children {
+		if err := c.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ErrNotBuilt: a function has no binary where it was looked for.
+var ErrNotBuilt = errors.New("function not built")
+
+// lines is an io.Writer for a slog handler, which writes whole lines.
+type lines func(line []byte)
+
+func (l lines) Write(p []byte) (int, error) {
+	l([]byte(strings.TrimSuffix(string(p), "\n")))
+	return len(p), nil
+}
+
+// Close ends the functions first, so that they can say goodbye to the broker, then
+// the simulators, and removes Dir.
+func (s *Stack) Close() error {
+	for _, c := range s.children {
+		c.stop()
+	}
+	for _, c := range s.children {
+		<-c.done
+	}
+	var errs []error
+	if s.Graph != nil {
+		errs = append(errs, s.Graph.Close())
+	}
+	if s.Bus != nil {
+		errs = append(errs, s.Bus.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
+}
+
+// Wait returns when ctx ends (nil) or a function ends by itself.
+func (s *Stack) Wait(ctx context.Context) error {
+	ended := make(chan error, len(s.children))
+	for _, c := range s.children {
+		go func() {
+			<-c.done
+			ended <- c.err
+		}()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+}
+
+// KeyFile holds the key with which the source signs.
+func (s *Stack) KeyFile() string { return filepath.Join(s.Dir, "signing-key") }
+
+func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
+
+// HREventsURL is where the source posts its events.
+func (s *Stack) HREventsURL() string { return "http://" + s.ingest.addr + "/hr/" + Source }
+
+// environment is all that a function knows of the world.
+func (s *Stack) environment(name string, more []string) ([]string, error) {
+	clientID, secret := s.Graph.App(name)
+	sources, err := json.Marshal([]ingest.Source{{
+		Name: Source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
+		Types: []string{scope}, TimeZone: timeZone,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := json.Marshal(map[string][]string{Source: {s.key.Reveal()}})
+	if err != nil {
+		return nil, err
+	}
+	env := []string{
+		"SSL_CERT_FILE=" + s.caFile(),
+		"MFAFLOW_SERVICEBUS_CONNECTION_STRING=" + s.Bus.ConnectionString(),
+		"MFAFLOW_TENANT_ID=" + s.Graph.TenantID(),
+		"MFAFLOW_CLIENT_ID=" + clientID,
+		"MFAFLOW_CLIENT_SECRET=" + secret,
+		"MFAFLOW_AUTHORITY_URL=" + s.Graph.AuthorityURL(),
+		"MFAFLOW_GRAPH_URL=" + s.Graph.TLSURL(),
+		"MFAFLOW_LISTEN=127.0.0.1:0",
+		"MFAFLOW_SOURCES=" + string(sources),
+		"MFAFLOW_SOURCE_KEYS=" + string(keys),
+		"MFAFLOW_SOURCE_SCOPES=" + fmt.Sprintf(`{%q: [%q]}`, Source, scope),
+		"MFAFLOW_DEFAULT_TIME_ZONE=" + timeZone,
+		"MFAFLOW_MAIL_SENDER=" + mailSender,
+		"MFAFLOW_PROTECTED_ACCOUNTS=" + strings.Join(breakGlass[:], ","),
+		// Long enough to see it wait, short enough to wait for.
+		"MFAFLOW_PROVISION_RETRY=5s",
+	}
+	for _, pair := range os.Environ() {
+		// The machine's own: where temporary files go, which locale; nothing of ours,
+		// of Azure or of AWS may leak in.
+		variable, _, _ := strings.Cut(pair, "=")
+		if slices.Contains([]string{"PATH", "HOME", "TMPDIR", "GOMAXPROCS", "GOMEMLIMIT"}, variable) {
+			env = append(env, pair)
+		}
+	}
+	return append(env, more...), nil
+}
+
+// newKey makes a Standard Webhooks key.
+func newKey() identity.Secret {
+	b := make([]byte, 32)
+	rand.Read(b)
+	return identity.NewSecret("whsec_" + base64.StdEncoding.EncodeToString(b))
+}
