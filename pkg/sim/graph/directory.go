@@ -13,7 +13,8 @@ type directory struct {
 	byUPN     map[string]*User // lower-case userPrincipalName
 	byAddress map[string]*User // lower-case mail and SMTP proxy addresses
 	groups    map[string]*Group
-	memberOf  map[string][]*Group // direct memberships by member id
+	memberOf  map[string][]*Group           // direct memberships by member id
+	equal     map[string]map[string][]*User // by property, then lower-case value
 }
 
 func newDirectory(t *Tenant) *directory {
@@ -33,7 +34,13 @@ func (d *directory) reindex() {
 	d.byID = make(map[string]*User, len(d.Users))
 	d.byUPN = make(map[string]*User, len(d.Users))
 	d.byAddress = make(map[string]*User, len(d.Users))
+	d.equal = map[string]map[string][]*User{"employeeId": {}, "userPrincipalName": {}, "mail": {}}
 	for _, u := range d.Users {
+		for property, value := range map[string]string{"employeeId": u.EmployeeID, "userPrincipalName": u.UserPrincipalName, "mail": u.Mail} {
+			if value = strings.ToLower(value); value != "" {
+				d.equal[property][value] = append(d.equal[property][value], u)
+			}
+		}
 		d.byAddress[strings.ToLower(u.Mail)] = u
 		for _, p := range u.ProxyAddresses {
 			if address, isSMTP := strings.CutPrefix(strings.ToLower(p), "smtp:"); isSMTP {
@@ -52,6 +59,32 @@ func (d *directory) reindex() {
 			d.memberOf[m] = append(d.memberOf[m], g)
 		}
 	}
+}
+
+// candidates are the people a filter can match, in order of id: few when the filter
+// demands equality of an indexed property, which keeps a large tenant fast.
+func (d *directory) candidates(f filter) []*User {
+	switch f := f.(type) {
+	case comparison:
+		if index, indexed := d.equal[f.path]; indexed && f.op == "eq" && f.value.kind == stringLiteral && f.value.text != "" {
+			return index[strings.ToLower(f.value.text)]
+		}
+	case logical:
+		left, right := d.candidates(f.left), d.candidates(f.right)
+		if f.op == "and" {
+			if len(right) < len(left) {
+				return right
+			}
+			return left
+		}
+		if len(left) == len(d.Users) || len(right) == len(d.Users) {
+			return d.Users
+		}
+		either := slices.Concat(left, right)
+		slices.SortFunc(either, func(a, b *User) int { return strings.Compare(a.ID, b.ID) })
+		return slices.Compact(either)
+	}
+	return d.Users
 }
 
 // user finds a person by object id or userPrincipalName, the two keys Graph accepts.

@@ -40,6 +40,9 @@ func TestMemberships(t *testing.T) {
 			}
 		})
 	}
+	if a := s.worker("GET", "/v1.0/groups/"+group("11"), nil).want(t, 200, ""); a.body["isAssignableToRole"] != true || a.body["displayName"] != "Service Desk Operators" {
+		t.Errorf("group %s", a.text)
+	}
 	s.worker("GET", "/v1.0/groups/"+group("99"), nil).want(t, 404, "Request_ResourceNotFound")
 	s.as("identity-router", "GET", "/v1.0/groups/"+group("01"), nil).want(t, 403, "Authorization_RequestDenied")
 }
@@ -102,6 +105,9 @@ func TestDirectoryRoles(t *testing.T) {
 	a := s.worker("GET", "/v1.0/roleManagement/directory/roleDefinitions/62e90394-69f5-4237-9190-012177145e10", nil).want(t, 200, "")
 	if a.body["displayName"] != "Global Administrator" {
 		t.Errorf("definition %s", a.text)
+	}
+	if got := s.worker("GET", "/v1.0/roleManagement/directory/roleDefinitions?$filter="+url.QueryEscape("displayName eq 'User Administrator'"), nil).want(t, 200, "").ids(); len(got) != 1 {
+		t.Errorf("definitions %v", got)
 	}
 	s.as("identity-router", "GET", "/v1.0/roleManagement/directory/roleAssignments", nil).want(t, 403, "Authorization_RequestDenied")
 }

@@ -167,6 +167,7 @@ func (s *Server) spoil(ctx context.Context, r *request, f *Fault) response {
 			return response{cut: true, note: note}
 		}
 		e.status = http.StatusGatewayTimeout
+	case FaultStatus:
 	}
 	if f.RetryAfter != "" {
 		e.header.Set("Retry-After", f.RetryAfter)

@@ -301,3 +301,21 @@ func TestRegisterMethod(t *testing.T) {
 		t.Error("registered for nobody")
 	}
 }
+
+func TestGetSingleMethods(t *testing.T) {
+	s := start(t)
+	const password = "28c10230-6103-485e-b985-444c60001490"
+	for path, kind := range map[string]string{
+		"/passwordMethods/" + password: "password", "/methods/" + password: "password", "/methods/" + mobileID: "phone", "/phoneMethods/" + mobileID: "phone",
+	} {
+		a := s.worker("GET", auth("v1.0", sixMethods)+path, nil).want(t, 200, "")
+		if a.body["@odata.type"] != "#microsoft.graph."+kind+"AuthenticationMethod" {
+			t.Errorf("%s: %s", path, a.text)
+		}
+	}
+	if got := s.worker("GET", auth("v1.0", sixMethods)+"/passwordMethods", nil).want(t, 200, "").ids(); len(got) != 1 || got[0] != password {
+		t.Errorf("passwords %v", got)
+	}
+	s.worker("GET", auth("v1.0", sixMethods)+"/methods/x", nil).want(t, 404, "resourceNotFound")
+	s.worker("GET", auth("v1.0", sixMethods)+"/passwordMethods/x", nil).want(t, 404, "resourceNotFound")
+}

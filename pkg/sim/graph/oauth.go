@@ -63,7 +63,7 @@ type tokenClaims struct {
 	App      string   `json:"app_displayname"`
 	AppID    string   `json:"appid"`
 	Roles    []string `json:"roles,omitempty"`
-	Holds    []string `json:"xms_roles,omitempty"`
+	Holds    []string `json:"sim_directory_roles,omitempty"`
 	IDType   string   `json:"idtyp"`
 	Tenant   string   `json:"tid"`
 	Version  string   `json:"ver"`

@@ -72,6 +72,9 @@ func TestMethodsPolicy(t *testing.T) {
 	if a = s.worker("GET", configurations+"/voice", nil); a.body["state"] != "enabled" {
 		t.Errorf("voice %v", a.body["state"])
 	}
+	if got := s.worker("GET", configurations, nil).want(t, 200, "").ids(); len(got) != 10 {
+		t.Errorf("configurations %v", got)
+	}
 	s.worker("GET", configurations+"/smoke", nil).want(t, 404, "resourceNotFound")
 }
 

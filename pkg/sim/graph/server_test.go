@@ -212,7 +212,8 @@ func TestStartIsFastAndEndsWithItsContext(t *testing.T) {
 	if err := srv.Close(); err != nil { // waits for the close that the context began
 		t.Errorf("Close: %v", err)
 	}
-	if _, err := http.Get(srv.URL() + "/sim"); err == nil {
+	if resp, err := http.Get(srv.URL() + "/sim"); err == nil {
+		resp.Body.Close()
 		t.Error("the server still answers")
 	}
 }

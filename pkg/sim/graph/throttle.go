@@ -48,6 +48,7 @@ func (c Class) denied() *apiError {
 		return &apiError{status: http.StatusForbidden, code: "AccessDenied", message: "You cannot perform the requested operation, required scopes are missing in the token."}
 	case ClassMail:
 		return &apiError{status: http.StatusForbidden, code: "ErrorAccessDenied", message: "Access is denied. Check credentials and try again."}
+	case ClassDirectory:
 	}
 	return errDenied()
 }
@@ -98,6 +99,7 @@ func limits(rt *route, r *request, users int) []charge {
 			charges = append(charges, charge{limit{name: "WriteLimitExceeded", amount: 3000, window: 150 * time.Second, retryAfter: true}, 1})
 		}
 		return charges
+	case ClassMail:
 	}
 	return nil
 }

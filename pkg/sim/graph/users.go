@@ -189,7 +189,15 @@ func (s *Server) listUsers(r *request) (response, error) {
 	if err := authoriseProperties(r, q); err != nil {
 		return response{}, err
 	}
-	return page(userSchema(), r, q, s.dir.Users, func(u *User, item map[string]any) error {
+	people := s.dir.Users
+	if q.filter != nil {
+		// A filter that names an unknown property is refused even when nobody is left to judge.
+		if _, err := q.filter.matches(new(User).property); err != nil {
+			return response{}, err
+		}
+		people = s.dir.candidates(q.filter)
+	}
+	return page(userSchema(), r, q, people, func(u *User, item map[string]any) error {
 		return s.expandManager(u, item, q)
 	})
 }
@@ -458,6 +466,9 @@ func (s *Server) patchUser(r *request) (response, error) {
 		}
 	}
 	*u = *changed
+	if slices.Contains(names, "employeeId") {
+		s.dir.reindex()
+	}
 	return noContent(), nil
 }
 

@@ -58,6 +58,7 @@ func TestListUsersRefusals(t *testing.T) {
 		"unterminated string":           {"$filter=" + url.QueryEscape("employeeId eq 'E1"), nil, 400, "BadRequest"},
 		"unknown function":              {"$filter=" + url.QueryEscape("contains(mail,'a')"), nil, 400, "BadRequest"},
 		"unknown property in filter":    {"$filter=" + url.QueryEscape("shoeSize eq '42'"), nil, 400, "Request_UnsupportedQuery"},
+		"unknown property, nobody left": {"$filter=" + url.QueryEscape("employeeId eq 'nobody' and shoeSize eq '42'"), nil, 400, "Request_UnsupportedQuery"},
 		"wrong type":                    {"$filter=" + url.QueryEscape("accountEnabled eq 'true'"), nil, 400, "Request_UnsupportedQuery"},
 		"any on a single value":         {"$filter=" + url.QueryEscape("mail/any(m:m eq 'a')"), nil, 400, "Request_UnsupportedQuery"},
 		"ne without eventual":           {"$filter=" + url.QueryEscape("mail ne null"), nil, 400, "Request_UnsupportedQuery"},
@@ -261,5 +262,54 @@ func TestProvision(t *testing.T) {
 	}
 	if _, err := s.Provision("E1040"); err == nil {
 		t.Error("provisioned twice")
+	}
+}
+
+func TestOrderCountAndReports(t *testing.T) {
+	s := start(t)
+	eventual := []string{"ConsistencyLevel", "eventual"}
+	filter := "&$filter=" + url.QueryEscape("startsWith(employeeId,'E100')")
+	for order, want := range map[string]string{"displayName": "Amara Diallo", "displayName desc": "Tomas Berg"} {
+		a := s.worker("GET", "/v1.0/users?$count=true&$top=3&$select=displayName&$orderby="+order+filter, nil, eventual...).want(t, 200, "")
+		if got := a.value()[0].(map[string]any)["displayName"]; got != want || a.body["@odata.count"] != 9.0 {
+			t.Errorf("by %s: first %v of %v, want %s", order, got, a.body["@odata.count"], want)
+		}
+	}
+	s.worker("GET", "/v1.0/users?$orderby=shoeSize", nil).want(t, 400, "BadRequest")
+	s.worker("GET", "/v1.0/users?$orderby="+url.QueryEscape("displayName sideways"), nil).want(t, 400, "BadRequest")
+	s.worker("GET", "/v1.0/users?$orderby=displayName"+filter, nil).want(t, 400, "Request_UnsupportedQuery")
+
+	if a := s.worker("GET", "/v1.0/users/$count", nil, eventual...).want(t, 200, ""); a.text != "28" {
+		t.Errorf("count %q", a.text)
+	}
+	if a := s.worker("GET", "/v1.0/users/$count?"+filter[1:], nil, eventual...).want(t, 200, ""); a.text != "9" {
+		t.Errorf("filtered count %q", a.text)
+	}
+	s.worker("GET", "/v1.0/users/$count", nil).want(t, 400, "BadRequest")
+	if got := s.worker("GET", "/v1.0/users/"+engineeringManager+"/directReports?$select=id", nil).want(t, 200, "").ids(); len(got) != 7 || got[0] != joiner {
+		t.Errorf("reports %v", got)
+	}
+}
+
+// A few limited roles do not make a person privileged.
+func TestLimitedRoleDoesNotProtect(t *testing.T) {
+	s := start(t)
+	s.Mutate(func(tn *graph.Tenant) {
+		tn.RoleAssignments = append(tn.RoleAssignments, &graph.RoleAssignment{ID: "a", PrincipalID: sixMethods, RoleDefinitionID: "4a5d8f65-41da-4de4-8968-e035b65339cf"})
+	})
+	s.worker("PATCH", "/v1.0/users/"+sixMethods, `{"accountEnabled":false}`).want(t, 204, "")
+	s.Mutate(func(tn *graph.Tenant) {
+		tn.RoleAssignments = append(tn.RoleAssignments, &graph.RoleAssignment{ID: "b", PrincipalID: sixMethods, RoleDefinitionID: "fe930be7-5e62-47db-91af-98c3a49a38b1"})
+	})
+	s.worker("PATCH", "/v1.0/users/"+sixMethods, `{"accountEnabled":true}`).want(t, 403, "Authorization_RequestDenied")
+}
+
+func TestFilterFollowsAChangedEmployeeID(t *testing.T) {
+	s := start(t)
+	s.as("tenant-administrator", "PATCH", "/v1.0/users/"+joiner, `{"employeeId":"N77"}`).want(t, 204, "")
+	for id, want := range map[string]int{"E1004": 0, "n77": 1} {
+		if got := s.worker("GET", "/v1.0/users?$filter="+url.QueryEscape("employeeId eq '"+id+"'"), nil).want(t, 200, "").ids(); len(got) != want {
+			t.Errorf("%s finds %v, want %d", id, got, want)
+		}
 	}
 }
