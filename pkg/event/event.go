@@ -16,6 +16,15 @@ import (
 	"mfaflow/pkg/identity"
 )
 
+// MadeAt is when the sender made the statement: its time, but never after we heard
+// it. A time far ahead would make every later statement obsolete.
+func (e Event) MadeAt() time.Time {
+	if !e.ReceivedAt.IsZero() && e.ReceivedAt.Before(e.Time) {
+		return e.ReceivedAt
+	}
+	return e.Time
+}
+
 // ContentType is the media type of an encoded event (CloudEvents JSON format).
 const ContentType = "application/cloudevents+json"
 

@@ -405,7 +405,7 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 
 	w := ledger.Waiting{
 		Sequence: m.Sequence, Key: ev.Key, Type: ev.Type, Kind: verdict.waitingKind(), Reason: string(verdict.reason),
-		Until: verdict.until, Attempt: attempt, MadeAt: ev.Time, ReceivedAt: ev.ReceivedAt,
+		Until: verdict.until, Attempt: attempt, MadeAt: ev.MadeAt(), ReceivedAt: ev.ReceivedAt,
 	}
 	switch {
 	case verdict.repeat:

@@ -137,7 +137,7 @@ func StatementOf(e event.Event) (ledger.Statement, error) {
 		return ledger.Statement{}, err
 	}
 	return ledger.Statement{
-		Key: e.Key, Type: e.Type, MadeAt: e.Time, ReceivedAt: e.ReceivedAt,
+		Key: e.Key, Type: e.Type, MadeAt: e.MadeAt(), ReceivedAt: e.ReceivedAt,
 		StartDate: d.StartDate, LastDay: d.LastDay, Immediate: d.Immediate,
 	}, nil
 }

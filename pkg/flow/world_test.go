@@ -1,0 +1,343 @@
+package flow_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"mfaflow/pkg/audit"
+	"mfaflow/pkg/azauth"
+	"mfaflow/pkg/catalog"
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/graph"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/ingest"
+	"mfaflow/pkg/lane"
+	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/plan"
+	"mfaflow/pkg/router"
+	"mfaflow/pkg/servicebus"
+	"mfaflow/pkg/sim/clock"
+	graphsim "mfaflow/pkg/sim/graph"
+	sbsim "mfaflow/pkg/sim/servicebus"
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/webhook"
+	"mfaflow/pkg/worker"
+)
+
+// People of the sample tenant (events/tenant/sample.json says what each is for).
+const (
+	amara  = "amara.diallo@contoso.example" // manager of most joiners
+	lena   = "lena.hofmann@contoso.example"
+	lenaID = "10000000-0000-4000-8000-000000000004"
+	sender = "onboarding@contoso.example"
+	hrKey  = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	start  = "2026-11-30"
+	berlin = "Europe/Berlin"
+)
+
+var (
+	t0     = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	opens  = time.Date(2026, 11, 30, 6, 30, 0, 0, time.UTC) // 07:30 in Berlin
+	leadUp = opens.Add(-72 * time.Hour)
+)
+
+// world is every function of the main job on both simulators, with one clock.
+type world struct {
+	t       *testing.T
+	clock   *clock.Manual
+	broker  *sbsim.Server
+	client  *servicebus.Client
+	tenant  *graphsim.Server
+	graph   *graph.Client
+	web     *httptest.Server
+	worker  *worker.Worker
+	router  *router.Router
+	engines map[string]*lane.Engine
+	// log takes everything that would go to stdout.
+	log *safeBuffer
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, clock: clock.NewManual(t0), log: &safeBuffer{}}
+	const week = 7 * 24 * time.Hour
+	var err error
+	w.broker, err = sbsim.Start(t.Context(), sbsim.Options{Clock: w.clock, Queues: []sbsim.QueueConfig{
+		{Name: "inbound", RequiresSession: true, DuplicateDetection: week, MaxDeliveryCount: 50},
+		{Name: "lanes", RequiresSession: true, DuplicateDetection: week, MaxDeliveryCount: 50},
+		{Name: "flags", DuplicateDetection: week},
+		{Name: "quarantine", DuplicateDetection: week},
+	}})
+	w.must(err)
+	w.tenant, err = graphsim.Start(t.Context(), graphsim.Options{Clock: w.clock})
+	w.must(err)
+	w.client, err = servicebus.New(servicebus.Options{ConnectionString: identity.NewSecret(w.broker.ConnectionString())})
+	w.must(err)
+	w.graph = w.directory("identity-worker")
+	log := telemetry.NewLogger(w.log, "flow", slog.LevelDebug)
+
+	schemas, err := catalog.New()
+	w.must(err)
+	handler, err := ingest.New(ingest.Options{
+		Sources: []ingest.Source{{
+			Name: "hr", Format: ingest.CloudEvents, Types: []string{"employee.*"},
+			Verify: &webhook.Config{Preset: "standard-webhooks", Keys: webhook.Keys{identity.NewSecret(hrKey)}},
+		}},
+		Catalog: schemas, Sender: w.client, Clock: w.clock.Now, Logger: log, InboundQueue: "inbound", QuarantineQueue: "quarantine",
+	})
+	w.must(err)
+	w.web = httptest.NewServer(handler)
+
+	w.router = &router.Router{
+		Directory: w.directory("identity-router"), LanesQueue: "lanes", QuarantineQueue: "quarantine",
+		ProvisionRetry: 15 * time.Minute, ProvisionGrace: 14 * 24 * time.Hour, UnknownPersonAge: 24 * time.Hour,
+	}
+	w.worker = &worker.Worker{
+		Directory: w.graph, Passes: w.graph, Audit: audit.NewWriter(w.log, "flow"),
+		Channels: []worker.Channel{worker.ManagerMail{Directory: w.graph, Mailer: w.graph, Sender: sender}},
+		Settings: plan.Settings{
+			LeadTime: 72 * time.Hour, OpensAtHour: 7, OpensAtMinute: 30, DefaultZone: time.UTC,
+			Lifetime: 8 * time.Hour, PastStart: 7 * 24 * time.Hour, ProtectRoleHolders: true,
+		},
+		Scopes: map[string]event.Scope{"hr": {"employee.*"}},
+	}
+	w.engines = map[string]*lane.Engine{}
+	for name, h := range map[string]lane.Handler{"inbound": w.router, "lanes": w.worker} {
+		w.engines[name] = &lane.Engine{
+			Queue: name, FlagsQueue: "flags", Handler: h, Sender: w.client, MaxStarts: 5, Now: w.clock.Now, Log: log,
+		}
+	}
+	t.Cleanup(func() {
+		w.web.Close()
+		w.client.Close()
+		w.graph.Close()
+		w.router.Directory.(*graph.Client).Close()
+		w.must(w.broker.Close())
+		w.must(w.tenant.Close())
+	})
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// directory is the real Graph client as one of the tenant's apps.
+func (w *world) directory(app string) *graph.Client {
+	w.t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(w.tenant.CAPEM())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	w.t.Cleanup(transport.CloseIdleConnections)
+	id, secret := w.tenant.App(app)
+	c, err := graph.New(graph.Options{
+		BaseURL: w.tenant.URL(),
+		Credential: uncached{azauth.Settings{
+			TenantID: w.tenant.TenantID(), ClientID: id, ClientSecret: identity.NewSecret(secret),
+			AuthorityHost: w.tenant.AuthorityURL(), DisableInstanceDiscovery: true, HTTPClient: &http.Client{Transport: transport},
+		}},
+	})
+	w.must(err)
+	return c
+}
+
+// uncached asks for a token each time: a cached one would expire when the manual
+// clock leaps.
+type uncached struct{ azauth.Settings }
+
+func (u uncached) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	c, err := azauth.New(u.Settings)
+	if err != nil {
+		return azcore.AccessToken{}, err
+	}
+	return c.GetToken(ctx, o)
+}
+
+// joiner is a statement by HR.
+func (w *world) joiner(id, employeeID, startDate string) map[string]any {
+	return w.statement(id, "employee.joiner", map[string]any{
+		"person": map[string]any{"employeeId": employeeID}, "startDate": startDate, "timeZone": berlin,
+	})
+}
+
+func (w *world) statement(id, typ string, data map[string]any) map[string]any {
+	return map[string]any{
+		"specversion": "1.0", "id": id, "source": "https://hr.contoso.example", "type": typ, "subject": "person-" + fmt.Sprint(data["person"]),
+		"time": w.clock.Now().Format(time.RFC3339Nano), "datacontenttype": "application/json", "data": data,
+	}
+}
+
+// post sends an event as an HR system does, signed by the reference library of
+// Standard Webhooks, and wants the status.
+func (w *world) post(e map[string]any, want int) string {
+	w.t.Helper()
+	body, err := json.Marshal(e)
+	w.must(err)
+	return w.postRaw(body, fmt.Sprint(e["id"]), want)
+}
+
+func (w *world) postRaw(body []byte, id string, want int) string {
+	w.t.Helper()
+	signer, err := standardwebhooks.NewWebhook(hrKey)
+	w.must(err)
+	signature, err := signer.Sign(id, w.clock.Now(), body)
+	w.must(err)
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.web.URL+"/hr/hr", bytes.NewReader(body))
+	w.must(err)
+	req.Header.Set("Content-Type", "application/cloudevents+json")
+	req.Header.Set("webhook-id", id)
+	req.Header.Set("webhook-timestamp", fmt.Sprint(w.clock.Now().Unix()))
+	req.Header.Set("webhook-signature", signature)
+	resp, err := http.DefaultClient.Do(req)
+	w.must(err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	w.must(err)
+	if resp.StatusCode != want {
+		w.t.Fatalf("answered %d, want %d: %s", resp.StatusCode, want, answer)
+	}
+	return string(answer)
+}
+
+// work lets router and worker run until nothing is to be received.
+func (w *world) work() {
+	w.t.Helper()
+	for range 200 {
+		busy := false
+		for _, name := range []string{"inbound", "lanes"} {
+			if w.counts(name).Active > 0 {
+				busy = true
+				w.visit(name)
+			}
+		}
+		if !busy {
+			return
+		}
+	}
+	w.t.Fatal("the queues never come to rest")
+}
+
+func (w *world) visit(name string) {
+	w.t.Helper()
+	s, err := w.client.AcceptNext(w.t.Context(), name, 5*time.Second)
+	w.must(err)
+	_, err = w.engines[name].Visit(w.t.Context(), s, func() bool { return true })
+	w.must(err)
+}
+
+// at moves the clock and lets what became due run.
+func (w *world) at(t time.Time) {
+	w.t.Helper()
+	w.clock.Set(t)
+	w.work()
+}
+
+func (w *world) counts(name string) sbsim.Counts {
+	w.t.Helper()
+	c, ok := w.broker.Counts(name)
+	if !ok {
+		w.t.Fatalf("no queue %s", name)
+	}
+	return c
+}
+
+// ledger reads the memory of a lane.
+func (w *world) ledger(user string) *ledger.Ledger {
+	w.t.Helper()
+	s, err := w.client.Accept(w.t.Context(), "lanes", user, 5*time.Second)
+	w.must(err)
+	defer s.Close()
+	state, err := s.State(w.t.Context())
+	w.must(err)
+	l, err := ledger.Decode(state)
+	w.must(err)
+	return l
+}
+
+// waits tells how the only waiting event of a lane waits.
+func (w *world) waits(user string) string {
+	w.t.Helper()
+	l := w.ledger(user)
+	if len(l.Waiting) != 1 {
+		return fmt.Sprintf("%d waiting", len(l.Waiting))
+	}
+	return string(l.Waiting[0].Kind) + ": " + l.Waiting[0].Reason
+}
+
+var passLine = regexp.MustCompile(`(?m)^Pass:\s+(\S+)$`)
+
+// delivered are the passes in a mailbox, oldest first.
+func (w *world) delivered(mailbox string) []string {
+	var passes []string
+	for _, m := range w.tenant.Mailbox(mailbox) {
+		if match := passLine.FindStringSubmatch(m.Body); match != nil {
+			passes = append(passes, match[1])
+		}
+	}
+	return passes
+}
+
+// idle wants nothing left in any queue but what is named.
+func (w *world) idle(want map[string]sbsim.Counts) {
+	w.t.Helper()
+	for _, name := range []string{"inbound", "lanes", "flags", "quarantine"} {
+		if got := w.counts(name); got != want[name] {
+			w.t.Errorf("queue %s: %+v, want %+v", name, got, want[name])
+		}
+	}
+}
+
+// secretFree fails if a pass value is anywhere it must not be.
+func (w *world) secretFree() {
+	w.t.Helper()
+	for _, value := range w.tenant.IssuedPassValues() {
+		if strings.Contains(w.log.String(), value) {
+			w.t.Error("a pass value is in a log or audit line")
+		}
+		for _, r := range w.tenant.Requests() {
+			if b, _ := json.Marshal(r); bytes.Contains(b, []byte(value)) {
+				w.t.Error("a pass value is in the request log of the simulator")
+			}
+		}
+	}
+	if _, err := audit.Verify(strings.NewReader(w.log.String())); err != nil {
+		w.t.Errorf("audit trail: %v", err)
+	}
+}
