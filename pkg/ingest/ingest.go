@@ -135,6 +135,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Correlation-Id", id)
 	if r.Method == http.MethodOptions && handshake(w, r, src) {
+		h.line(ctx, slog.LevelInfo, began, outcomeLine{source: src.Name, outcome: "consented", status: http.StatusOK})
 		return
 	}
 	if r.Method != http.MethodPost {

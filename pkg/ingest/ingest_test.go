@@ -123,9 +123,12 @@ func sources() []ingest.Source {
 	}
 }
 
+// theCatalog compiles each schema once for all tests.
+var theCatalog = sync.OnceValues(catalog.New)
+
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	c, err := catalog.New()
+	c, err := theCatalog()
 	if err != nil {
 		t.Fatal(err)
 	}

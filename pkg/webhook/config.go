@@ -135,8 +135,9 @@ func (d *Duration) UnmarshalText(b []byte) error {
 //go:embed presets.json
 var presetsJSON []byte
 
-func presets() (map[string]Config, error) {
-	var all map[string]Config
+// presets are left encoded: a cold start needs one of them.
+func presets() (map[string]json.RawMessage, error) {
+	var all map[string]json.RawMessage
 	if err := json.Unmarshal(presetsJSON, &all); err != nil {
 		return nil, fmt.Errorf("presets.json: %w", err)
 	}
@@ -159,10 +160,14 @@ func Preset(name string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	c, ok := all[name]
+	raw, ok := all[name]
 	if !ok {
 		return Config{}, fmt.Errorf("%w: no preset %q (there are: %s)", ErrMisconfigured, name,
 			strings.Join(slices.Sorted(maps.Keys(all)), ", "))
+	}
+	var c Config
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return Config{}, fmt.Errorf("presets.json: %s: %w", name, err)
 	}
 	return c, nil
 }
