@@ -150,11 +150,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	d.receivedAt, d.correlation = began, id
 	res, err := h.settle(ctx, d)
-	if err == nil && len(res.wrong) > 0 {
-		err = &refusal{status: http.StatusBadRequest, reason: string(ReasonInvalid), fields: res.wrong, detail: "the event violates its schema"}
+	if err != nil {
+		h.answer(ctx, w, began, src.Name, refusalOf(err))
+		return
 	}
-	if no := refusalOf(err); no != nil {
-		h.answer(ctx, w, began, src.Name, no)
+	if len(res.wrong) > 0 {
+		h.answer(ctx, w, began, src.Name, &refusal{
+			status: http.StatusBadRequest, reason: string(ReasonInvalid), fields: res.wrong, detail: "the event violates its schema",
+		})
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
@@ -256,16 +259,8 @@ type refusal struct {
 	cause  error
 }
 
-func (r *refusal) Error() string { return r.reason }
-
-// refusalOf turns what went wrong after authentication into an answer.
+// refusalOf turns a failure on the way to the broker into an answer.
 func refusalOf(err error) *refusal {
-	if err == nil {
-		return nil
-	}
-	if no, ok := errors.AsType[*refusal](err); ok {
-		return no
-	}
 	if errors.Is(err, queue.ErrTooLarge) {
 		return &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large-for-queue", cause: err}
 	}

@@ -376,7 +376,7 @@ func TestInvalidSamples(t *testing.T) {
 				t.Error("accepted")
 			}
 			parked := len(f.broker.queues["quarantine"])
-			if !(w.Code == 400 && parked == 0) && !(w.Code == 202 && parked == 1) {
+			if got := [2]int{w.Code, parked}; got != [2]int{400, 0} && got != [2]int{202, 1} {
 				t.Errorf("answered %d with %d parked: %s", w.Code, parked, w.Body)
 			}
 			note, err := fs.ReadFile(events.FS(), strings.TrimSuffix(name, ".json")+".txt")

@@ -71,13 +71,16 @@ func Drain(ctx context.Context, run func(ctx context.Context) error, reserve tim
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-		return err
+	err := run(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
 	}
-	return nil
+	return err
 }
 
-func underLambda() bool { return os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" }
+func underLambda() bool {
+	return os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" //nolint:forbidigo // the runtime's variable, no setting of ours
+}
 
 // start hands the process to the Lambda runtime loop, which ends it on failure.
 // SIGTERM reaches a function only when it asks for it.

@@ -57,6 +57,7 @@ func (r *refusal) walk(v reflect.Value, assigned bool) {
 		for i := range v.NumField() {
 			r.walk(v.Field(i), assigned || left && v.Type().Field(i).Name == "Left")
 		}
+	default: // text and numbers
 	}
 }
 

@@ -115,6 +115,7 @@ func startEnvironment(ctx context.Context, cfg Config, l *logs) (*environment, t
 
 // environ is what the service sets, and then the function's configuration.
 func (e *environment) environ(api string) []string {
+	path := os.Getenv("PATH") //nolint:forbidigo // stands in for the sandbox's own
 	env := []string{
 		"AWS_LAMBDA_RUNTIME_API=" + api,
 		"AWS_LAMBDA_FUNCTION_NAME=" + e.cfg.Name,
@@ -125,7 +126,7 @@ func (e *environment) environ(api string) []string {
 		"AWS_LAMBDA_LOG_STREAM_NAME=local",
 		"AWS_REGION=eu-central-1", "AWS_DEFAULT_REGION=eu-central-1",
 		"LAMBDA_TASK_ROOT=" + filepath.Dir(e.cfg.Bootstrap), "LAMBDA_RUNTIME_DIR=/var/runtime",
-		"_HANDLER=bootstrap", "TZ=:UTC", "LANG=en_US.UTF-8", "PATH=" + os.Getenv("PATH"),
+		"_HANDLER=bootstrap", "TZ=:UTC", "LANG=en_US.UTF-8", "PATH=" + path,
 	}
 	for k, v := range e.cfg.Env {
 		env = append(env, k+"="+v)
