@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mfaflow/pkg/event"
 	simgraph "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/stack"
 )
@@ -118,7 +119,7 @@ func (l *local) personOf(objectID string) string {
 
 // playJoiner has HR say that somebody starts tomorrow and waits for the pass.
 func (l *local) playJoiner(ctx context.Context) (stack.Delivery, error) {
-	person, ok := l.Graph.User(stack.ModelJoiner)
+	person, ok := l.Person(stack.ModelJoiner)
 	if !ok {
 		return stack.Delivery{}, fmt.Errorf("the sample tenant has no %s", stack.ModelJoiner)
 	}
@@ -126,15 +127,14 @@ func (l *local) playJoiner(ctx context.Context) (stack.Delivery, error) {
 	if err != nil {
 		return stack.Delivery{}, err
 	}
-	event, err := stack.JoinerEvent(stack.ModelJoiner, start)
+	statement, err := stack.JoinerEvent(stack.ModelJoiner, start)
 	if err != nil {
 		return stack.Delivery{}, err
 	}
 	fmt.Fprintf(l.out, "\nHR says: %s (%s) starts on %s\n", person.DisplayName, person.EmployeeID, start)
 	ctx, cancel := context.WithTimeoutCause(ctx, storyTimeout, fmt.Errorf("not within %s", storyTimeout))
 	defer cancel()
-	l.trail.restart()
-	answer, err := l.Post(ctx, event)
+	answer, err := l.Post(ctx, statement)
 	if err != nil {
 		return stack.Delivery{}, err
 	}
@@ -144,6 +144,11 @@ func (l *local) playJoiner(ctx context.Context) (stack.Delivery, error) {
 	d, err := l.Delivered(ctx, stack.ModelJoiner)
 	if err != nil {
 		return d, hint(err, "look at the lines above: they name what stopped the event")
+	}
+	select {
+	case <-l.trail.settled:
+	case <-ctx.Done():
+		return d, fmt.Errorf("the event does not come to its end: %w", context.Cause(ctx))
 	}
 	l.trail.print("mail", "%s received %q from %s", d.To, d.Mail.Subject, d.Mail.From)
 	for line := range strings.Lines(d.Masked()) {
@@ -155,8 +160,12 @@ func (l *local) playJoiner(ctx context.Context) (stack.Delivery, error) {
 // tryPass signs in with the delivered pass: too early it must fail, on the morning
 // of the start date it must work.
 func (l *local) tryPass(d stack.Delivery) error {
-	person, _ := l.Graph.User(stack.ModelJoiner)
-	err := l.SignIn(stack.ModelJoiner, d, time.Now())
+	zone, err := event.ParseTimeZone(stack.TimeZone)
+	if err != nil {
+		return err
+	}
+	person, _ := l.Person(stack.ModelJoiner)
+	err = l.SignIn(stack.ModelJoiner, d, time.Now())
 	if !errors.Is(err, simgraph.ErrPassNotYetValid) {
 		return fmt.Errorf("the pass of tomorrow was tried today: want %q, got %v", simgraph.ErrPassNotYetValid, err)
 	}
@@ -165,7 +174,7 @@ func (l *local) tryPass(d stack.Delivery) error {
 	if err := l.SignIn(stack.ModelJoiner, d, morning); err != nil {
 		return fmt.Errorf("sign in with the delivered pass at %s: %w", morning.Format(time.RFC3339), err)
 	}
-	fmt.Fprintf(l.out, "On %s %s signs in with it.\n", morning.Format("Monday, 2 January 2006 15:04 MST"), person.DisplayName)
+	fmt.Fprintf(l.out, "On %s %s signs in with it.\n", morning.In(zone).Format("Monday, 2 January 2006, 15:04 MST,"), person.DisplayName)
 	return nil
 }
 
@@ -176,19 +185,19 @@ func (l *local) invite() error {
 	if err != nil {
 		return err
 	}
-	event, err := stack.JoinerEvent(stack.LateJoiner, start)
+	statement, err := stack.JoinerEvent(stack.LateJoiner, start)
 	if err != nil {
 		return err
 	}
 	file := filepath.Join(l.Dir, "joiner.json")
-	if err := os.WriteFile(file, event, 0o600); err != nil {
+	if err := os.WriteFile(file, statement, 0o600); err != nil {
 		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	manager, _ := l.Graph.User(stack.ModelJoiner)
+	manager, _ := l.Person(stack.ModelJoiner)
 	boss, _ := l.Graph.User(manager.Manager)
 	fmt.Fprintf(l.out, `
 Go on with these, in another terminal:

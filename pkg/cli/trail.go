@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -11,9 +12,12 @@ import (
 )
 
 // trail turns the log lines of the functions and of the simulated tenant into lines
-// for a reader, each with the milliseconds since the last event began.
+// for a reader, each with the milliseconds since the last delivery began.
 type trail struct {
 	now func() time.Time
+
+	// settled receives the end of each event in a person's lane, if there is room.
+	settled chan outcome
 
 	mu    sync.Mutex
 	w     io.Writer
@@ -21,8 +25,14 @@ type trail struct {
 	name  func(objectID string) string
 }
 
+// outcome is how an event ended.
+type outcome struct{ Key, Outcome string }
+
 func newTrail(w io.Writer, now func() time.Time) *trail {
-	return &trail{w: w, now: now, began: now(), name: func(objectID string) string { return objectID }}
+	return &trail{
+		now: now, settled: make(chan outcome, 16), w: w, began: now(),
+		name: func(objectID string) string { return objectID },
+	}
 }
 
 // meet makes it call people by what name says for their object id.
@@ -32,17 +42,31 @@ func (t *trail) meet(name func(objectID string) string) {
 	t.name = name
 }
 
-// restart makes now the zero of the clock.
-func (t *trail) restart() {
+// restart makes the time some time ago the zero of the clock.
+func (t *trail) restart(ago time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.began = t.now()
+	t.began = t.now().Add(-ago)
 }
 
 // show prints what a line is about; nothing for lines of no interest.
 func (t *trail) show(from string, line []byte) {
-	if text := t.read(from, line); text != "" {
+	var e entry
+	if err := json.Unmarshal(line, &e); err != nil {
+		t.print(from, "%s", line) // no JSON: a panic, for one
+		return
+	}
+	if e.Message == "delivery" {
+		t.restart(time.Duration(e.Milliseconds * float64(time.Millisecond)))
+	}
+	if text := t.describe(e); text != "" {
 		t.print(from, "%s", text)
+	}
+	if from == "identity-worker" && e.Message == "event" {
+		select {
+		case t.settled <- outcome{e.Key, e.Outcome}:
+		default:
+		}
 	}
 }
 
@@ -70,6 +94,8 @@ type entry struct {
 	Reason   string          `json:"reason"`
 	Detail   string          `json:"detail"`
 
+	Milliseconds float64 `json:"duration_ms"`
+
 	// A call to the tenant; deliveries have a status as well.
 	App    string `json:"app"`
 	Method string `json:"method"`
@@ -78,20 +104,16 @@ type entry struct {
 	Note   string `json:"note"`
 }
 
-func (t *trail) read(from string, line []byte) string {
-	var e entry
-	if err := json.Unmarshal(line, &e); err != nil {
-		return string(line) // no JSON: a panic, for one
-	}
+func (t *trail) describe(e entry) string {
 	switch {
 	case e.Audit != nil:
 		return words("audit:", e.Action, arrow(e.Decision), bracketed(e.Reason), e.Outcome)
 	case e.Message == "graph call":
-		return words(fmt.Sprint(e.Status), e.Method, t.named(e.Path), "by", e.App, bracketed(e.Note))
+		return words(fmt.Sprint(e.Status), e.Method, t.named(unescaped(e.Path)), "by", e.App, bracketed(e.Note))
 	case e.Message == "delivery":
 		return words(fmt.Sprint(e.Status), e.Outcome, e.Type, e.Key, bracketed(e.Reason))
 	case e.Message == "event":
-		return words(e.Type, arrow(e.Outcome), bracketed(e.Reason), e.Detail, "(lane", t.named(e.Lane)+")")
+		return words(e.Type, arrow(e.Outcome), bracketed(e.Reason), t.named(e.Detail), "(lane", t.named(e.Lane)+")")
 	case e.Level == "WARN" || e.Level == "ERROR":
 		return words(strings.ToLower(e.Level)+":", e.Message, bracketed(e.Reason), e.Detail, e.Error)
 	default:
@@ -107,6 +129,13 @@ func (t *trail) named(s string) string {
 	name := t.name
 	t.mu.Unlock()
 	return objectID.ReplaceAllStringFunc(s, name)
+}
+
+func unescaped(path string) string {
+	if plain, err := url.PathUnescape(path); err == nil {
+		return plain
+	}
+	return path
 }
 
 func words(parts ...string) string {

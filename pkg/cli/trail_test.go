@@ -11,8 +11,8 @@ func TestTrailLines(t *testing.T) {
 	now := time.Unix(0, 0)
 	for name, c := range map[string]struct{ from, line, want string }{
 		"delivery": {
-			"hr-events", `{"level":"INFO","msg":"delivery","source":"demo-hr","outcome":"accepted","status":202,"key":"demo-hr/1","type":"employee.joiner","reason":""}`,
-			"    12 ms  hr-events        202 accepted employee.joiner demo-hr/1\n",
+			"hr-events", `{"level":"INFO","msg":"delivery","source":"demo-hr","outcome":"accepted","status":202,"key":"demo-hr/1","type":"employee.joiner","reason":"","duration_ms":2.5}`,
+			"     2 ms  hr-events        202 accepted employee.joiner demo-hr/1\n",
 		},
 		"event": {
 			"identity-router", `{"level":"INFO","msg":"event","queue":"inbound","lane":"demo-hr/e1004","key":"k","type":"employee.joiner","outcome":"done","reason":"","detail":""}`,

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,12 +34,11 @@ const Source = "demo-hr"
 // scope is what it may send.
 const scope = "employee.*"
 
-// mailSender is the service account of the sample tenant that sends passes, and
-// timeZone the one its company lives in.
-const (
-	mailSender = "onboarding@contoso.example"
-	timeZone   = "Europe/Berlin"
-)
+// TimeZone is where the company of the sample tenant is.
+const TimeZone = "Europe/Berlin"
+
+// mailSender is its service account that sends passes.
+const mailSender = "onboarding@contoso.example"
 
 // breakGlass are the emergency accounts of the sample tenant.
 var breakGlass = [...]string{"10000000-0000-4000-8000-000000000018", "10000000-0000-4000-8000-000000000019"}
@@ -64,6 +64,7 @@ type Stack struct {
 	Dir string
 
 	clock    *shiftedClock
+	client   *http.Client
 	key      identity.Secret
 	children []*child
 	ingest   *child
@@ -91,7 +92,7 @@ func functions() []string { return []string{"identity-worker", "identity-router"
 // Start starts everything and returns once all functions serve, which they must do
 // before ctx ends. The stack then runs until Close.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	s := &Stack{clock: newShiftedClock(), key: newKey()}
+	s := &Stack{clock: newShiftedClock(), client: &http.Client{Transport: &http.Transport{}}, key: newKey()}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -160,6 +161,7 @@ func (l lines) Write(p []byte) (int, error) {
 // Close ends the functions first, so that they can say goodbye to the broker, then
 // the simulators, and removes Dir.
 func (s *Stack) Close() error {
+	s.client.CloseIdleConnections()
 	for _, c := range s.children {
 		c.stop()
 	}
@@ -209,7 +211,7 @@ func (s *Stack) environment(name string, more []string) ([]string, error) {
 	clientID, secret := s.Graph.App(name)
 	sources, err := json.Marshal([]ingest.Source{{
 		Name: Source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
-		Types: []string{scope}, TimeZone: timeZone,
+		Types: []string{scope}, TimeZone: TimeZone,
 	}})
 	if err != nil {
 		return nil, err
@@ -230,7 +232,7 @@ func (s *Stack) environment(name string, more []string) ([]string, error) {
 		"MFAFLOW_SOURCES=" + string(sources),
 		"MFAFLOW_SOURCE_KEYS=" + string(keys),
 		"MFAFLOW_SOURCE_SCOPES=" + fmt.Sprintf(`{%q: [%q]}`, Source, scope),
-		"MFAFLOW_DEFAULT_TIME_ZONE=" + timeZone,
+		"MFAFLOW_DEFAULT_TIME_ZONE=" + TimeZone,
 		"MFAFLOW_MAIL_SENDER=" + mailSender,
 		"MFAFLOW_PROTECTED_ACCOUNTS=" + strings.Join(breakGlass[:], ","),
 		// Long enough to see it wait, short enough to wait for.

@@ -25,10 +25,20 @@ const (
 	LateJoiner = "E1040"
 )
 
+// Person is the account of an employee; ok is false before there is one.
+func (s *Stack) Person(employeeID string) (u simgraph.User, ok bool) {
+	for _, u := range s.Graph.Users() {
+		if u.EmployeeID == employeeID {
+			return u, true
+		}
+	}
+	return simgraph.User{}, false
+}
+
 // Tomorrow is the next calendar date where the company of the sample tenant is: a
 // pass for that day is due now and opens in the future, whatever the hour.
 func (s *Stack) Tomorrow() (event.Date, error) {
-	zone, err := event.ParseTimeZone(timeZone)
+	zone, err := event.ParseTimeZone(TimeZone)
 	if err != nil {
 		return event.Date{}, err
 	}
@@ -47,7 +57,7 @@ func JoinerEvent(employeeID string, start event.Date) ([]byte, error) {
 		"data": map[string]any{
 			"person":    map[string]any{"employeeId": employeeID},
 			"startDate": start,
-			"timeZone":  timeZone,
+			"timeZone":  TimeZone,
 		},
 	}, "", "  ")
 }
@@ -74,7 +84,7 @@ func (s *Stack) Post(ctx context.Context, body []byte) (Answer, error) {
 		return Answer{}, err
 	}
 	began := time.Now()
-	response, err := http.DefaultClient.Do(r)
+	response, err := s.client.Do(r)
 	if err != nil {
 		return Answer{}, fmt.Errorf("post the event: %w", err)
 	}
@@ -117,7 +127,7 @@ func (s *Stack) Delivered(ctx context.Context, employeeID string) (Delivery, err
 }
 
 func (s *Stack) delivered(employeeID string) (Delivery, bool, error) {
-	person, ok := s.Graph.User(employeeID)
+	person, ok := s.Person(employeeID)
 	if !ok {
 		return Delivery{}, false, nil // not provisioned yet
 	}
@@ -142,7 +152,7 @@ func (s *Stack) delivered(employeeID string) (Delivery, bool, error) {
 // SignIn tries the delivered pass at a time of the simulated tenant, which lives on
 // from there.
 func (s *Stack) SignIn(employeeID string, d Delivery, at time.Time) error {
-	person, ok := s.Graph.User(employeeID)
+	person, ok := s.Person(employeeID)
 	if !ok {
 		return simgraph.ErrNoSuchUser
 	}
