@@ -49,7 +49,7 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 	}
 	handler := &worker.Worker{
 		Directory: directory, Passes: directory, Channels: channels,
-		Audit: audit.NewWriter(os.Stdout, "identity-worker"), Scopes: cfg.SourceScopes,
+		Audit: audit.NewWriter(os.Stdout, "identity-worker"), Pause: worker.Sleep, Scopes: cfg.SourceScopes,
 		Settings: plan.Settings{
 			LeadTime: cfg.LeadTime, OpensAtHour: cfg.PassOpensAt.Hour, OpensAtMinute: cfg.PassOpensAt.Minute,
 			DefaultZone: cfg.DefaultTimeZone.Location, Lifetime: cfg.PassLifetime, OneTime: cfg.PassOneTime,

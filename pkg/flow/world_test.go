@@ -128,6 +128,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.worker = &worker.Worker{
 		Directory: w.graph, Passes: w.graph, Audit: audit.NewWriter(w.log, "flow"),
+		Pause:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 		Channels: []worker.Channel{worker.ManagerMail{Directory: w.graph, Mailer: w.graph, Sender: sender}},
 		Settings: plan.Settings{
 			LeadTime: 72 * time.Hour, OpensAtHour: 7, OpensAtMinute: 30, DefaultZone: time.UTC,

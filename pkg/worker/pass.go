@@ -82,7 +82,7 @@ var deliveryWaits = [...]time.Duration{0, 500 * time.Millisecond, 2 * time.Secon
 func (r *run) deliver(ctx context.Context, to recipient, issued identity.IssuedPass) (*lane.Verdict, error) {
 	var err error
 	for _, wait := range deliveryWaits {
-		if err := sleep(ctx, wait); err != nil {
+		if err := r.Pause(ctx, wait); err != nil {
 			return nil, err
 		}
 		err = r.effect(ctx, "deliver-pass", func(ctx context.Context) error { return to.Channel.Deliver(ctx, to.Recipient, issued) })
@@ -166,7 +166,8 @@ func (r *run) effect(ctx context.Context, action string, do func(context.Context
 	return errors.Join(err, r.audit(ctx, rec))
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep is the Pause of a real worker.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -51,6 +51,8 @@ type Worker struct {
 	// Channels are tried in order; the first that has a recipient is used.
 	Channels []Channel
 	Audit    Audit
+	// Pause waits between tries within one turn; Sleep does it by the real clock.
+	Pause    func(context.Context, time.Duration) error
 	Settings plan.Settings
 	// Scopes are the event types each source may send; a source that is not
 	// listed may send nothing.
