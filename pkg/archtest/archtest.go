@@ -191,9 +191,6 @@ func (t Tree) checkLayers(r Rules, add func(string, ...any)) {
 		}
 	}
 	for _, dir := range slices.Sorted(maps.Keys(t)) {
-		if len(t[dir].Files) == 0 {
-			continue // tests alone may look at everything
-		}
 		from := layerOf(dir)
 		if from < 0 {
 			add("%s belongs to no layer: say in pkg/archtest which one", dir)

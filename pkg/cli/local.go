@@ -201,17 +201,18 @@ func (l *local) invite() error {
 	boss, _ := l.Graph.User(manager.Manager)
 	fmt.Fprintf(l.out, `
 Go on with these, in another terminal:
+  cd %s
   # HR knows %s before the directory does: sign the event and post it
-  %s event sign --key-file %s %s > %s/headers
-  curl -i -H @%s/headers -H 'content-type: application/cloudevents+json' --data-binary @%s %s
+  %s event sign --key-file %s %s > headers
+  curl -i -H @headers -H 'content-type: application/cloudevents+json' --data-binary @%s %s
   # the router waits; provision the account and it goes on within 5 s
-  curl -X POST -d '{"employeeId": %q}' %s/sim/provision
+  curl -d '{"employeeId": %q}' %s/sim/provision
   # the manager's mailbox, and every call that the tenant answered
   curl %s/sim/mailboxes/%s
   curl %s/sim/requests
 
 Ctrl-C ends it.
-`, stack.LateJoiner, self, l.KeyFile(), file, l.Dir, l.Dir, file, l.HREventsURL(),
+`, l.Dir, stack.LateJoiner, self, filepath.Base(l.KeyFile()), filepath.Base(file), filepath.Base(file), l.HREventsURL(),
 		stack.LateJoiner, l.Graph.URL(), l.Graph.URL(), boss.Mail, l.Graph.URL())
 	return nil
 }
