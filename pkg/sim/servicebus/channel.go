@@ -204,8 +204,16 @@ func (ch *channel) attach(p *amqp.Attach) error {
 		address = p.Source.Address
 	}
 	n, err := ch.conn.server.resolve(address)
-	if err == nil && n.kind != nodeClaims {
-		err = ch.conn.claims.check(n.path)
+	switch {
+	case err != nil:
+	case n.kind != nodeClaims:
+		right := "Listen"
+		if p.Role == amqp.RoleSender {
+			right = "Send"
+		}
+		err = ch.conn.claims.check(n.path, right)
+	case ch.conn.hasClaimsLink(p.Role):
+		err = broker.Errorf(broker.NotAllowed, "The $cbs node allows one link of each direction on a connection.")
 	}
 	if err != nil {
 		ch.refuse(p, err)

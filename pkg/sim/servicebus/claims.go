@@ -31,7 +31,8 @@ func (c *claims) put(path string, until time.Time) {
 }
 
 // check reports whether there is a live claim on path or on something that contains it.
-func (c *claims) check(path string) error {
+// Right is what the caller wants to do, for the refusal.
+func (c *claims) check(path, right string) error {
 	path = strings.ToLower(path)
 	expired := false
 	for {
@@ -49,7 +50,7 @@ func (c *claims) check(path string) error {
 	if expired {
 		return broker.Errorf(broker.UnauthorizedAccess, "The token for this entity has expired.")
 	}
-	return broker.Errorf(broker.UnauthorizedAccess, "Unauthorized access. 'Send' or 'Listen' claim(s) are required to perform this operation.")
+	return broker.Errorf(broker.UnauthorizedAccess, "Unauthorized access. '%s' claim(s) are required to perform this operation.", right)
 }
 
 // entityPath is an address or audience without scheme, host, query and outer slashes.
@@ -84,7 +85,7 @@ func (o *Options) verifyToken(kind, token, audience string, now time.Time) (time
 		return time.Time{}, nil
 	}
 	if err == nil && !until.IsZero() && !now.Before(until) {
-		err = errors.New("ExpiredToken: the token has expired")
+		err = fmt.Errorf("ExpiredToken: The token is expired. Expiration time: %s", until.UTC().Format(time.RFC1123))
 	}
 	return until, err
 }
@@ -121,7 +122,7 @@ func (o *Options) verifySAS(token, audience string) (time.Time, error) {
 	mac.Write([]byte(field["sr"] + "\n" + field["se"]))
 	name, err := url.QueryUnescape(field["skn"])
 	if err != nil || name != o.KeyName || !hmac.Equal(given, mac.Sum(nil)) {
-		return time.Time{}, errors.New("InvalidSignature: the token has an invalid signature")
+		return time.Time{}, errors.New("InvalidSignature: The token has an invalid signature.")
 	}
 	scope, err := url.QueryUnescape(field["sr"])
 	if err != nil {

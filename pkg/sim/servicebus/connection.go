@@ -320,3 +320,24 @@ func (c *connection) receiverLink(name string) *outgoing {
 	}
 	return nil
 }
+
+// hasClaimsLink reports whether the client has a link of this role to $cbs already. The
+// connection is locked.
+func (c *connection) hasClaimsLink(role bool) bool {
+	for _, ch := range c.channels {
+		if role == amqp.RoleSender {
+			for _, l := range ch.incoming {
+				if l.node.kind == nodeClaims && !l.closing {
+					return true
+				}
+			}
+			continue
+		}
+		for _, l := range ch.outgoing {
+			if l.node.kind == nodeClaims && !l.closing {
+				return true
+			}
+		}
+	}
+	return false
+}
