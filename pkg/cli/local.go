@@ -30,14 +30,14 @@ type local struct {
 	trail *trail
 }
 
-func newLocal() *cobra.Command {
-	var bin string
+func newLocal(env []string) *cobra.Command {
+	var o stack.Options
 	c := &cobra.Command{
 		Use:   "local",
 		Short: "Run everything on this machine, play one joiner, serve until Ctrl-C",
 		Args:  checked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withLocal(cmd, bin, func(ctx context.Context, l *local) error {
+			return withLocal(cmd, o, env, func(ctx context.Context, l *local) error {
 				if _, err := l.playJoiner(ctx); err != nil {
 					return err
 				}
@@ -48,18 +48,18 @@ func newLocal() *cobra.Command {
 			})
 		},
 	}
-	binFlag(c, &bin)
+	stackFlags(c, &o)
 	return c
 }
 
-func newDemo() *cobra.Command {
-	var bin string
+func newDemo(env []string) *cobra.Command {
+	var o stack.Options
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Play a joiner's story; fail unless the pass is delivered and opens the account",
 		Args:  checked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withLocal(cmd, bin, func(ctx context.Context, l *local) error {
+			return withLocal(cmd, o, env, func(ctx context.Context, l *local) error {
 				d, err := l.playJoiner(ctx)
 				if err != nil {
 					return err
@@ -68,22 +68,23 @@ func newDemo() *cobra.Command {
 			})
 		},
 	}
-	binFlag(c, &bin)
+	stackFlags(c, &o)
 	return c
 }
 
-func binFlag(c *cobra.Command, bin *string) {
-	c.Flags().StringVar(bin, "bin", "", "folder of the built functions; default: where mfaflow itself is")
+func stackFlags(c *cobra.Command, o *stack.Options) {
+	c.Flags().StringVar(&o.Bin, "bin", "", "folder of the built functions; default: where mfaflow itself is")
+	c.Flags().StringArrayVar(&o.Settings, "set", nil, "setting for all functions, such as MFAFLOW_LOG_LEVEL=DEBUG (repeatable)")
 }
 
 // withLocal starts the stack, calls do and ends the stack.
-func withLocal(cmd *cobra.Command, bin string, do func(context.Context, *local) error) (err error) {
-	if bin == "" {
+func withLocal(cmd *cobra.Command, o stack.Options, env []string, do func(context.Context, *local) error) (err error) {
+	if o.Bin == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return err
 		}
-		bin = filepath.Dir(self)
+		o.Bin = filepath.Dir(self)
 	}
 	ctx := cmd.Context()
 	l := &local{out: cmd.OutOrStdout()}
@@ -92,7 +93,8 @@ func withLocal(cmd *cobra.Command, bin string, do func(context.Context, *local) 
 	began := time.Now()
 	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not within %s", startTimeout))
 	defer cancel()
-	l.Stack, err = stack.Start(starting, stack.Options{Bin: bin, Each: l.trail.show})
+	o.Environment, o.Each = env, l.trail.show
+	l.Stack, err = stack.Start(starting, o)
 	if errors.Is(err, stack.ErrNotBuilt) {
 		return hint(err, "make build, or --bin FOLDER")
 	} else if err != nil {
@@ -141,16 +143,29 @@ func (l *local) playJoiner(ctx context.Context) (stack.Delivery, error) {
 	if answer.Status != http.StatusAccepted {
 		return stack.Delivery{}, fmt.Errorf("hr-events refused the event with %d: %s", answer.Status, answer.Body)
 	}
-	d, err := l.Delivered(ctx, stack.ModelJoiner)
+	// What the worker says of the event ends the wait early when it is not done.
+	waiting, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case o := <-l.trail.settled:
+			if o.Outcome != "done" {
+				giveUp(fmt.Errorf("the worker's verdict is %q", o.Outcome))
+			}
+		case <-ctx.Done():
+		}
+	}()
+	d, err := l.Delivered(waiting, stack.ModelJoiner)
 	if err != nil {
 		return d, hint(err, "look at the lines above: they name what stopped the event")
 	}
-	select {
-	case <-l.trail.settled:
-	case <-ctx.Done():
+	<-ended
+	if ctx.Err() != nil {
 		return d, fmt.Errorf("the event does not come to its end: %w", context.Cause(ctx))
 	}
-	l.trail.print("mail", "%s received %q from %s", d.To, d.Mail.Subject, d.Mail.From)
+	l.trail.say("mail", "%s received %q from %s", d.To, d.Mail.Subject, d.Mail.From)
 	for line := range strings.Lines(d.Masked()) {
 		fmt.Fprintf(l.out, "%s| %s\n", strings.Repeat(" ", 27), strings.TrimRight(line, "\r\n"))
 	}
@@ -166,8 +181,10 @@ func (l *local) tryPass(d stack.Delivery) error {
 	}
 	person, _ := l.Person(stack.ModelJoiner)
 	err = l.SignIn(stack.ModelJoiner, d, time.Now())
-	if !errors.Is(err, simgraph.ErrPassNotYetValid) {
-		return fmt.Errorf("the pass of tomorrow was tried today: want %q, got %v", simgraph.ErrPassNotYetValid, err)
+	if err == nil {
+		return errors.New("the pass of tomorrow opens the account today")
+	} else if !errors.Is(err, simgraph.ErrPassNotYetValid) {
+		return fmt.Errorf("the pass of tomorrow, tried today: %w", err)
 	}
 	fmt.Fprintf(l.out, "\nToday the pass is refused: %v\n", err)
 	morning := d.Pass.Start.Add(time.Minute)

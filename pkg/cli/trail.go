@@ -53,14 +53,14 @@ func (t *trail) restart(ago time.Duration) {
 func (t *trail) show(from string, line []byte) {
 	var e entry
 	if err := json.Unmarshal(line, &e); err != nil {
-		t.print(from, "%s", line) // no JSON: a panic, for one
+		t.say(from, "%s", line) // no JSON: a panic, for one
 		return
 	}
 	if e.Message == "delivery" {
 		t.restart(time.Duration(e.Milliseconds * float64(time.Millisecond)))
 	}
 	if text := t.describe(e); text != "" {
-		t.print(from, "%s", text)
+		t.say(from, "%s", text)
 	}
 	if from == "identity-worker" && e.Message == "event" {
 		select {
@@ -70,7 +70,7 @@ func (t *trail) show(from string, line []byte) {
 	}
 }
 
-func (t *trail) print(from, format string, args ...any) {
+func (t *trail) say(from, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fmt.Fprintf(t.w, "%6d ms  %-16s %s\n", t.now().Sub(t.began).Milliseconds(), from, fmt.Sprintf(format, args...))

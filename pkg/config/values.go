@@ -169,7 +169,7 @@ func isGUID(s string) bool {
 			if c != '-' {
 				return false
 			}
-		case !('0' <= c && c <= '9' || 'a' <= c && c <= 'f'):
+		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
 			return false
 		}
 	}

@@ -61,9 +61,9 @@ func startChild(ctx context.Context, name, path string, env []string, each func(
 		if err != nil {
 			return
 		}
-		err = cmd.Wait()
+		_ = cmd.Wait() // the state says the same
 		if ctx.Err() == nil {
-			c.err = fmt.Errorf("%s %w (%v) %s", name, errEnded, err, c.trouble)
+			c.err = fmt.Errorf("%s %w (%s) %s", name, errEnded, cmd.ProcessState, c.trouble)
 		}
 	}()
 	if err := <-started; err != nil {

@@ -51,8 +51,11 @@ type Options struct {
 	// Graph simulator answers under the name "graph". It is called from several
 	// goroutines and must not block.
 	Each func(from string, line []byte)
-	// Environment is added to that of every function, in the form of os.Environ.
+	// Environment is the machine's, in the form of os.Environ. The functions get only
+	// what concerns the machine of it.
 	Environment []string
+	// Settings are added to those of every function, NAME=VALUE.
+	Settings []string
 }
 
 // Stack is a running stack.
@@ -126,7 +129,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("%w: %s", ErrNotBuilt, path)
 		}
-		env, err := s.environment(name, o.Environment)
+		env, err := s.environment(name, o)
 		if err != nil {
 			return err
 		}
@@ -207,7 +210,7 @@ func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
 func (s *Stack) HREventsURL() string { return "http://" + s.ingest.addr + "/hr/" + Source }
 
 // environment is all that a function knows of the world.
-func (s *Stack) environment(name string, more []string) ([]string, error) {
+func (s *Stack) environment(name string, o Options) ([]string, error) {
 	clientID, secret := s.Graph.App(name)
 	sources, err := json.Marshal([]ingest.Source{{
 		Name: Source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
@@ -238,16 +241,18 @@ func (s *Stack) environment(name string, more []string) ([]string, error) {
 		// Long enough to see it wait, short enough to wait for.
 		"MFAFLOW_PROVISION_RETRY=5s",
 	}
-	for _, pair := range os.Environ() {
-		// The machine's own: where temporary files go, which locale; nothing of ours,
-		// of Azure or of AWS may leak in.
+	for _, pair := range o.Environment {
 		variable, _, _ := strings.Cut(pair, "=")
-		if slices.Contains([]string{"PATH", "HOME", "TMPDIR", "GOMAXPROCS", "GOMEMLIMIT"}, variable) {
+		if slices.Contains(machine[:], variable) {
 			env = append(env, pair)
 		}
 	}
-	return append(env, more...), nil
+	return append(env, o.Settings...), nil
 }
+
+// machine are the variables that functions inherit: nothing of ours, of Azure or of
+// AWS may leak in.
+var machine = [...]string{"PATH", "HOME", "TMPDIR", "GOMAXPROCS", "GOMEMLIMIT"}
 
 // newKey makes a Standard Webhooks key.
 func newKey() identity.Secret {

@@ -89,12 +89,12 @@ func (s *seen) all() string {
 	return all.String()
 }
 
-func start(t *testing.T, environment ...string) (*stack.Stack, *seen) {
+func start(t *testing.T, settings ...string) (*stack.Stack, *seen) {
 	t.Helper()
 	lines := &seen{}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	s, err := stack.Start(ctx, stack.Options{Bin: build(t), Each: lines.each, Environment: environment})
+	s, err := stack.Start(ctx, stack.Options{Bin: build(t), Each: lines.each, Environment: os.Environ(), Settings: settings})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, lines.all())
 	}
@@ -266,7 +266,7 @@ func TestJoinerSignedByTheReferenceImplementation(t *testing.T) {
 func TestFunctionThatRefusesItsSettings(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	_, err := stack.Start(ctx, stack.Options{Bin: build(t), Environment: []string{"MFAFLOW_PROVISION_RETRY=soon"}})
+	_, err := stack.Start(ctx, stack.Options{Bin: build(t), Settings: []string{"MFAFLOW_PROVISION_RETRY=soon"}})
 	if err == nil || !strings.Contains(err.Error(), "identity-router ended by itself") || !strings.Contains(err.Error(), "MFAFLOW_PROVISION_RETRY is not a duration") {
 		t.Errorf("got %v", err)
 	}
