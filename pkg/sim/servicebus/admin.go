@@ -70,7 +70,7 @@ func (s *Server) authorize(r *http.Request) error {
 	if bearer, ok := strings.CutPrefix(token, "Bearer "); ok {
 		kind, token = tokenJWT, bearer
 	}
-	_, err := s.options.verifyToken(kind, token, r.URL.Path, time.Now())
+	_, err := s.options.verifyToken(kind, token, r.URL.EscapedPath(), time.Now())
 	return err
 }
 
