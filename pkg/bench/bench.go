@@ -1,0 +1,64 @@
+// Package bench measures the built functions and the simulators against the bounds
+// of the design. It measures from outside: real binaries, real sockets, their own
+// log lines. A slow machine misses a bound; it does not fail a run.
+//
+// It knows how to start things and what they print, and nothing of their insides.
+package bench
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Bin is a folder of built binaries: the functions, mfaflow, and bare, the handler
+// that does nothing.
+type Bin string
+
+func (b Bin) path(name string) string { return filepath.Join(string(b), name) }
+
+// Measurement is one group of figures.
+type Measurement struct {
+	// Name is how a command line asks for it.
+	Name string
+	// Title says what is measured and how.
+	Title   string
+	measure func(context.Context, Bin) ([]Figure, error)
+}
+
+// Measurements in the order in which they are taken.
+func Measurements() []Measurement {
+	return []Measurement{
+		{"size", "stripped size of the functions", sizes},
+		{"start", "process start to the first poll of the Lambda runtime, median of 20 each, in turn", coldStarts},
+		{"ingest", "hr-events as a process, the emulator as another: signed joiners at 500 requests/s, arriving whether or not the last was answered", ingestLatency},
+		{"emulator", "Service Bus emulator over loopback, driven by the azservicebus client", emulator},
+		{"stack", "the local stack, median of 5: all functions as processes, one joiner", localStack},
+		{"worker", "identity-worker as a process, each joiner another person, events already in their lanes", joiners},
+	}
+}
+
+// Run takes the measurement.
+func (m Measurement) Run(ctx context.Context, bin Bin) Group {
+	figures, err := m.measure(ctx, bin)
+	g := Group{Name: m.Name, Title: m.Title, Figures: figures}
+	if err != nil {
+		g.Error = fmt.Sprintf("not measured: %v", err)
+	}
+	return g
+}
+
+// quantile is the value that a share of q of the values does not exceed (nearest
+// rank); 0 without values.
+func quantile[T float64 | time.Duration](values []T, q float64) T {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	rank := int(float64(len(sorted))*q+0.999999) - 1
+	return sorted[min(max(rank, 0), len(sorted)-1)]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
