@@ -47,6 +47,9 @@ var breakGlass = [...]string{"10000000-0000-4000-8000-000000000018", "10000000-0
 type Options struct {
 	// Bin is the folder of the built functions.
 	Bin string
+	// SimulatorsOnly leaves the functions to somebody else: a debugger, or a double of
+	// the Lambda runtime. Environment says what they need.
+	SimulatorsOnly bool
 	// Each gets every line of the functions' output, and one line for each call the
 	// Graph simulator answers under the name "graph". It is called from several
 	// goroutines and must not block.
@@ -66,6 +69,7 @@ type Stack struct {
 	// the source.
 	Dir string
 
+	options  Options
 	clock    *shiftedClock
 	client   *http.Client
 	key      identity.Secret
@@ -124,12 +128,16 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if s.Graph, err = simgraph.Start(running, simgraph.Options{CAFile: s.caFile(), Clock: s.clock, Logger: calls}); err != nil {
 		return err
 	}
+	s.options = o
+	if o.SimulatorsOnly {
+		return nil
+	}
 	for _, name := range functions() {
 		path := filepath.Join(o.Bin, name)
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("%w: %s", ErrNotBuilt, path)
 		}
-		env, err := s.environment(name, o)
+		env, err := s.Environment(name)
 		if err != nil {
 			return err
 		}
@@ -209,8 +217,8 @@ func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
 // HREventsURL is where the source posts its events.
 func (s *Stack) HREventsURL() string { return "http://" + s.ingest.addr + "/hr/" + Source }
 
-// environment is all that a function knows of the world.
-func (s *Stack) environment(name string, o Options) ([]string, error) {
+// Environment is all that a function knows of the world, in the form of os.Environ.
+func (s *Stack) Environment(name string) ([]string, error) {
 	clientID, secret := s.Graph.App(name)
 	sources, err := json.Marshal([]ingest.Source{{
 		Name: Source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
@@ -241,13 +249,13 @@ func (s *Stack) environment(name string, o Options) ([]string, error) {
 		// Long enough to see it wait, short enough to wait for.
 		"MFAFLOW_PROVISION_RETRY=5s",
 	}
-	for _, pair := range o.Environment {
+	for _, pair := range s.options.Environment {
 		variable, _, _ := strings.Cut(pair, "=")
 		if slices.Contains(machine[:], variable) {
 			env = append(env, pair)
 		}
 	}
-	return append(env, o.Settings...), nil
+	return append(env, s.options.Settings...), nil
 }
 
 // machine are the variables that functions inherit: nothing of ours, of Azure or of

@@ -238,7 +238,7 @@ func TestJoinerSignedByTheReferenceImplementation(t *testing.T) {
 		}
 		r.Header.Set("Content-Type", "application/cloudevents+json")
 		r.Header.Set("Webhook-Id", "msg_reference")
-		r.Header.Set("Webhook-Timestamp", strconv.FormatInt(at.Unix(), 10))
+		r.Header.Set("Webhook-Timestamp", unix(at))
 		r.Header.Set("Webhook-Signature", signature)
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		response, err := client.Do(r)
@@ -277,3 +277,5 @@ func TestFunctionsThatAreNotBuilt(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func unix(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }

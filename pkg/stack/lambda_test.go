@@ -1,0 +1,156 @@
+package stack_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"mfaflow/pkg/sim/lambda"
+	"mfaflow/pkg/stack"
+)
+
+// deploy runs a built function as Lambda does, frozen until it is invoked.
+func deploy(t *testing.T, s *stack.Stack, name string) *lambda.Function {
+	t.Helper()
+	pairs, err := s.Environment(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for _, pair := range pairs {
+		variable, value, _ := strings.Cut(pair, "=")
+		env[variable] = value
+	}
+	f, err := lambda.Start(t.Context(), lambda.Config{
+		Bootstrap: filepath.Join(build(t), name), Name: name, Env: env, Timeout: 30 * time.Second,
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	})
+	return f
+}
+
+// invoke returns the answer of an HTTP function; drains answer nothing.
+func invoke(t *testing.T, f *lambda.Function, event []byte) (status int) {
+	t.Helper()
+	out, err := f.Invoke(t.Context(), event)
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, f.Stdout(), f.Stderr())
+	}
+	var answer struct {
+		StatusCode int `json:"statusCode"`
+	}
+	if len(out) > 0 {
+		if err := json.Unmarshal(out, &answer); err != nil {
+			t.Fatalf("%s: %v", out, err)
+		}
+	}
+	return answer.StatusCode
+}
+
+// gatewayEvent is what an API Gateway HTTP API (payload 2.0) makes of a signed post.
+func gatewayEvent(t *testing.T, s *stack.Stack, id string, body []byte) []byte {
+	t.Helper()
+	key, err := os.ReadFile(s.KeyFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wh, err := standardwebhooks.NewWebhook(strings.TrimSpace(string(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now()
+	signature, err := wh.Sign(id, at, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	event, err := json.Marshal(map[string]any{
+		"version": "2.0", "routeKey": "POST /hr/{source}", "rawPath": "/hr/" + stack.Source, "rawQueryString": "",
+		"headers": map[string]string{
+			"content-type": "application/cloudevents+json", "webhook-id": id, "webhook-timestamp": unix(at), "webhook-signature": signature,
+		},
+		"requestContext": map[string]any{
+			"stage": "$default", "requestId": "r", "domainName": "hr.contoso.example",
+			"http": map[string]any{"method": http.MethodPost, "path": "/hr/" + stack.Source, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
+		},
+		"body": string(body), "isBase64Encoded": false,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return event
+}
+
+// The binaries that are deployed do the main job under the Lambda runtime, cold and
+// after they were frozen.
+func TestJoinersUnderLambda(t *testing.T) {
+	lines := &seen{}
+	s, err := stack.Start(t.Context(), stack.Options{
+		SimulatorsOnly: true, Each: lines.each, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=300ms"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := s.Graph.Provision(stack.LateJoiner); err != nil {
+		t.Fatal(err)
+	}
+	ingest, router, worker := deploy(t, s, "hr-events"), deploy(t, s, "identity-router"), deploy(t, s, "identity-worker")
+	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
+
+	if status := invoke(t, ingest, []byte(strings.Replace(string(gatewayEvent(t, s, "msg_0", statement(t, s, stack.ModelJoiner))),
+		"E1004", "E1005", 1))); status != http.StatusUnauthorized {
+		t.Errorf("a body that was changed on its way is answered with %d", status)
+	}
+	for i, employeeID := range []string{stack.ModelJoiner, stack.LateJoiner} {
+		event := gatewayEvent(t, s, "msg_"+employeeID, statement(t, s, employeeID))
+		if status := invoke(t, ingest, event); status != http.StatusAccepted {
+			t.Fatalf("%s: hr-events answers %d\n%s", employeeID, status, ingest.Stdout())
+		}
+		invoke(t, router, schedule)
+		invoke(t, worker, schedule)
+		d := delivered(t, s, lines, employeeID)
+		if n := len(s.Graph.IssuedPassValues()); n != i+1 {
+			t.Errorf("%d passes were issued for %d people", n, i+1)
+		}
+		if strings.Contains(worker.Stdout(), s.Graph.IssuedPassValues()[i]) || d.Mail.From == "" {
+			t.Errorf("the pass shows in the log, or nobody sent it:\n%s", worker.Stdout())
+		}
+	}
+	for _, f := range []*lambda.Function{ingest, router, worker} {
+		if n := len(f.ColdStarts()); n != 1 {
+			t.Errorf("%d cold starts, want the frozen environment to go on\n%s", n, f.Stdout())
+		}
+	}
+}
+
+func TestDrainsOfNothing(t *testing.T) {
+	s, err := stack.Start(t.Context(), stack.Options{SimulatorsOnly: true, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=50ms"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	router := deploy(t, s, "identity-router")
+	for range 2 {
+		invoke(t, router, []byte(`{}`))
+	}
+}
