@@ -47,12 +47,15 @@ type Client struct {
 	sending  *connection // retries quickly within the deadline of the call
 	taking   *connection // never retries: see Session
 	lastSend time.Time
+	retired  map[*connection]struct{} // no longer used for new sends, but still in use
+	closing  sync.WaitGroup           // connections that close in the background
 }
 
 // connection is one azservicebus client with its senders.
 type connection struct {
 	client  *azservicebus.Client
 	senders map[string]*azservicebus.Sender
+	users   int // sends on their way
 }
 
 // New checks the options and connects to nothing.
@@ -70,7 +73,7 @@ func New(opts Options) (*Client, error) {
 	if opts.IdleRebuild == 0 {
 		opts.IdleRebuild = time.Minute
 	}
-	return &Client{opts: opts}, nil
+	return &Client{opts: opts, retired: map[*connection]struct{}{}}, nil
 }
 
 // Send hands messages to a queue and returns once the broker has accepted all of
@@ -78,18 +81,32 @@ func New(opts Options) (*Client, error) {
 // ones are scheduled one by one. A repeated ID is accepted and dropped by the
 // broker, so sending again after ErrUnavailable is safe.
 func (c *Client) Send(ctx context.Context, queueName string, msgs ...queue.Message) error {
-	sender, err := c.sender(queueName)
+	conn, sender, err := c.sender(queueName)
 	if err != nil {
 		return err
 	}
-	if err := send(ctx, sender, msgs); err != nil {
-		err = sendError(ctx, queueName, err)
-		if errors.Is(err, queue.ErrUnavailable) {
-			c.dropSending(sender)
-		}
-		return err
+	defer c.release(conn)
+	cause := send(ctx, sender, msgs)
+	if cause == nil {
+		return nil
 	}
-	return nil
+	err = sendError(ctx, queueName, cause)
+	if errors.Is(err, queue.ErrUnavailable) && !answered(cause) {
+		c.retire(conn)
+	}
+	return err
+}
+
+// answered: the broker itself refused, so the connection is fine.
+func answered(err error) bool {
+	var link *amqp.LinkError
+	var session *amqp.SessionError
+	var conn *amqp.ConnError
+	if errors.As(err, &link) || errors.As(err, &session) || errors.As(err, &conn) {
+		return false
+	}
+	var refusal *amqp.Error
+	return errors.As(err, &refusal)
 }
 
 func send(ctx context.Context, sender *azservicebus.Sender, msgs []queue.Message) error {
@@ -131,52 +148,70 @@ func sendError(ctx context.Context, queueName string, err error) error {
 	}
 }
 
-// sender returns the sender of a queue, on a connection that is not stale.
-func (c *Client) sender(queueName string) (*azservicebus.Sender, error) {
+// sender returns the sender of a queue, on a connection that is not stale. The
+// connection must be released.
+func (c *Client) sender(queueName string) (*connection, *azservicebus.Sender, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return nil, fmt.Errorf("%w: client closed", queue.ErrUnavailable)
+		return nil, nil, fmt.Errorf("%w: client closed", queue.ErrUnavailable)
 	}
 	now := time.Now()
 	// Round(0) strips the monotonic reading: the clock stands still in a frozen
 	// sandbox, wall time does not.
-	if c.sending != nil && now.Round(0).Sub(c.lastSend) > c.opts.IdleRebuild {
-		go c.sending.close()
-		c.sending = nil
+	if now.Round(0).Sub(c.lastSend) > c.opts.IdleRebuild {
+		c.retireLocked(c.sending)
 	}
 	c.lastSend = now.Round(0)
 	if c.sending == nil {
 		conn, err := c.connect(azservicebus.RetryOptions{MaxRetries: 3, RetryDelay: 50 * time.Millisecond, MaxRetryDelay: 500 * time.Millisecond})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		c.sending = conn
 	}
-	if s, ok := c.sending.senders[queueName]; ok {
-		return s, nil
+	s, ok := c.sending.senders[queueName]
+	if !ok {
+		var err error
+		if s, err = c.sending.client.NewSender(queueName, nil); err != nil {
+			return nil, nil, fmt.Errorf("open sender for %s: %w: %w", queueName, queue.ErrUnavailable, err)
+		}
+		c.sending.senders[queueName] = s
 	}
-	s, err := c.sending.client.NewSender(queueName, nil)
-	if err != nil {
-		return nil, fmt.Errorf("open sender for %s: %w: %w", queueName, queue.ErrUnavailable, err)
-	}
-	c.sending.senders[queueName] = s
-	return s, nil
+	c.sending.users++
+	return c.sending, s, nil
 }
 
-// dropSending abandons the connection that failed, so that the next call dials.
-func (c *Client) dropSending(failed *azservicebus.Sender) {
+func (c *Client) release(conn *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sending == nil {
+	conn.users--
+	c.closeUnused(conn)
+}
+
+// retire abandons a connection that failed, so that the next call dials. Others that
+// are on their way may finish on it.
+func (c *Client) retire(failed *connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retireLocked(failed)
+}
+
+func (c *Client) retireLocked(conn *connection) {
+	if conn == nil || conn != c.sending {
 		return
 	}
-	for _, s := range c.sending.senders {
-		if s == failed {
-			go c.sending.close()
-			c.sending = nil
-			return
-		}
+	c.sending = nil
+	c.retired[conn] = struct{}{}
+	c.closeUnused(conn)
+}
+
+// closeUnused closes a retired connection in the background once nobody uses it; mu
+// is held.
+func (c *Client) closeUnused(conn *connection) {
+	if _, ok := c.retired[conn]; ok && conn.users == 0 {
+		delete(c.retired, conn)
+		c.closing.Go(conn.close)
 	}
 }
 
@@ -219,22 +254,26 @@ const closeTimeout = 2 * time.Second
 func (conn *connection) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	_ = conn.client.Close(ctx) // nothing is pending: every Send has been answered
+	_ = conn.client.Close(ctx) // what cannot be said goodbye to is gone already
 }
 
-// Close closes every connection. Sessions must be closed first. A drainer calls
-// it before it returns, since a frozen connection is a dead one.
+// Close closes every connection and returns when that is done. Sessions must be
+// closed first. A drainer calls it before it returns, since a frozen connection is a
+// dead one.
 func (c *Client) Close() {
 	c.mu.Lock()
-	sending, taking := c.sending, c.taking
+	for _, conn := range []*connection{c.sending, c.taking} {
+		if conn != nil {
+			c.closing.Go(conn.close)
+		}
+	}
+	for conn := range c.retired {
+		c.closing.Go(conn.close)
+	}
+	clear(c.retired)
 	c.sending, c.taking, c.closed = nil, nil, true
 	c.mu.Unlock()
-	if sending != nil {
-		sending.close()
-	}
-	if taking != nil {
-		taking.close()
-	}
+	c.closing.Wait()
 }
 
 func toSDK(m queue.Message) *azservicebus.Message {

@@ -24,6 +24,10 @@ import (
 // first), and ends a lock duration later. Every call has its deadline inside it;
 // past it, or after any failure of the link, the session is never used again and
 // every method answers queue.ErrLockLost.
+//
+// The SDK takes a session again even with its retries off: once at once when a link
+// was detached, and when settling, which ignores the retry options. Every call
+// therefore runs on a context that allows one attempt; see once.
 type Session struct {
 	id       string
 	receiver *azservicebus.SessionReceiver
@@ -37,8 +41,8 @@ type Session struct {
 	sent time.Time // when the accept or renewal that counts was sent
 }
 
-// AcceptNext takes the next free session that has messages, waiting up to wait.
-// queue.ErrEmpty means that there is none.
+// AcceptNext takes the next free session that has messages, waiting up to wait, at
+// least leastWait. queue.ErrEmpty means that the broker says there is none.
 func (c *Client) AcceptNext(ctx context.Context, queueName string, wait time.Duration) (*Session, error) {
 	return c.accept(ctx, queueName, wait, func(ctx context.Context, client *azservicebus.Client) (*azservicebus.SessionReceiver, error) {
 		return client.AcceptNextSessionForQueue(ctx, queueName, nil)
@@ -60,17 +64,17 @@ func (c *Client) accept(ctx context.Context, queueName string, wait time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	waitCtx, cancelWait := context.WithTimeout(ctx, wait)
-	defer cancelWait()
 	sent := time.Now()
-	receiver, err := take(waitCtx, client)
+	accepting, cancel := patient(ctx, max(wait, leastWait))
+	defer cancel()
+	receiver, err := take(accepting, client)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		var amqpErr *amqp.Error
 		switch {
-		case hasCode(err, azservicebus.CodeTimeout), errors.Is(err, context.DeadlineExceeded):
+		case hasCode(err, azservicebus.CodeTimeout):
 			return nil, queue.ErrEmpty
 		case errors.As(err, &amqpErr) && amqpErr.Condition == "com.microsoft:session-cannot-be-locked":
 			return nil, queue.ErrBusy
@@ -81,9 +85,11 @@ func (c *Client) accept(ctx context.Context, queueName string, wait time.Duratio
 	s := &Session{id: receiver.SessionID(), receiver: receiver, lock: c.opts.LockDuration, sent: sent, done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	// The lock of an accept that waited began when a session became free, which
-	// nobody told us; counted from when we asked, much of it would be gone.
+	// nobody told us; counted from when we asked, much of it or all would be gone.
 	if time.Since(sent) > s.lock/4 {
-		if err := s.renew(); err != nil {
+		renewing, cancel := context.WithTimeout(ctx, answerTime)
+		defer cancel()
+		if err := s.renew(renewing); err != nil {
 			s.lose()
 			s.closeReceiver()
 			return nil, fmt.Errorf("renew session of %s: %w: %w", queueName, queue.ErrUnavailable, err)
@@ -92,6 +98,33 @@ func (c *Client) accept(ctx context.Context, queueName string, wait time.Duratio
 	go s.keep()
 	return s, nil
 }
+
+const (
+	// leastWait is what an accept needs to reach the broker at all; the SDK asks for
+	// the broker's own, much longer wait when nothing is left of ours.
+	leastWait = 500 * time.Millisecond
+	// answerTime is how much later than asked for an answer of the broker may arrive.
+	answerTime = 2 * time.Second
+)
+
+// patience is a context that ends later than it says: the SDK tells the broker to
+// answer by the deadline it sees, and the answer must find us still listening. Else
+// a broker that has no session could not be told from one that does not answer.
+type patience struct {
+	context.Context
+	deadline time.Time
+}
+
+func patient(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	deadline := time.Now().Add(wait)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(answerTime))
+	return patience{ctx, deadline}, cancel
+}
+
+func (p patience) Deadline() (time.Time, bool) { return p.deadline, true }
 
 // ID is the session id.
 func (s *Session) ID() string { return s.id }
@@ -137,31 +170,56 @@ func (s *Session) keep() {
 			return
 		case <-timer.C:
 		}
-		if err := s.renew(); err != nil && s.validUntil().IsZero() {
+		ctx, cancel, err := s.Guard(context.Background())
+		if err != nil {
+			return
+		}
+		err = s.renew(ctx)
+		cancel()
+		if err != nil && !refused(err) {
 			s.lose()
 			return
 		}
 	}
 }
 
-// renew asks once for another lock duration, within what is left of the lock.
-func (s *Session) renew() error {
-	ctx, cancel, err := s.Guard(context.Background())
-	if err != nil {
-		return err
-	}
-	defer cancel()
+// renew asks once for another lock duration.
+func (s *Session) renew(ctx context.Context) error {
+	ctx, end := once(ctx)
+	defer end()
 	sent := time.Now()
 	if err := s.receiver.RenewSessionLock(ctx, nil); err != nil {
-		if hasCode(err, azservicebus.CodeLockLost) {
-			s.lose()
-		}
 		return err
 	}
 	s.mu.Lock()
 	s.sent = sent
 	s.mu.Unlock()
 	return nil
+}
+
+// refused: the broker is there and says no, for example because it is busy, but not
+// because the lock is lost. Whatever else fails may have freed the session.
+func refused(err error) bool {
+	var answer interface{ RPCCode() int }
+	return errors.As(err, &answer) && !hasCode(err, azservicebus.CodeLockLost)
+}
+
+// attempt is a context for one attempt: it ends when another context is derived from
+// it. The SDK derives none to do what it is asked, but every way to take a session
+// again begins with one, and thus ends there.
+type attempt struct {
+	context.Context
+	end context.CancelFunc
+}
+
+func once(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithCancel(ctx)
+	return attempt{ctx, end}, end
+}
+
+func (a attempt) Value(key any) any {
+	a.end()
+	return a.Context.Value(key)
 }
 
 // call runs one operation under the lock. Any failure of the link ends the
@@ -188,9 +246,32 @@ func (s *Session) call(ctx context.Context, what string, op func(context.Context
 	}
 }
 
+// ask runs one request to the broker under the lock.
+func (s *Session) ask(ctx context.Context, what string, op func(context.Context) error) error {
+	return s.call(ctx, what, func(ctx context.Context) error {
+		ctx, end := once(ctx)
+		defer end()
+		return op(ctx)
+	})
+}
+
+// settleTime bounds a settlement. The SDK retries one whatever the retry options
+// say, but pauses at least 3.2 s before.
+const settleTime = 3 * time.Second
+
+func (s *Session) settle(ctx context.Context, what string, op func(context.Context) error) error {
+	return s.call(ctx, what, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, settleTime)
+		defer cancel()
+		ctx, end := once(ctx)
+		defer end()
+		return op(ctx)
+	})
+}
+
 // State reads the session state; nil when there is none.
 func (s *Session) State(ctx context.Context) (state []byte, err error) {
-	err = s.call(ctx, "get session state", func(ctx context.Context) error {
+	err = s.ask(ctx, "get session state", func(ctx context.Context) error {
 		state, err = s.receiver.GetSessionState(ctx, nil)
 		return err
 	})
@@ -199,7 +280,7 @@ func (s *Session) State(ctx context.Context) (state []byte, err error) {
 
 // SetState writes the session state; nil clears it.
 func (s *Session) SetState(ctx context.Context, state []byte) error {
-	return s.call(ctx, "set session state", func(ctx context.Context) error {
+	return s.ask(ctx, "set session state", func(ctx context.Context) error {
 		return s.receiver.SetSessionState(ctx, state, nil)
 	})
 }
@@ -208,11 +289,13 @@ func (s *Session) SetState(ctx context.Context, state []byte) error {
 // queue.ErrEmpty means that there is none.
 func (s *Session) Receive(ctx context.Context, wait time.Duration) (msg queue.Received, err error) {
 	err = s.call(ctx, "receive", func(guarded context.Context) error {
-		waitCtx, cancel := context.WithTimeout(guarded, wait)
+		waiting, cancel := context.WithTimeout(guarded, wait)
 		defer cancel()
-		msgs, err := s.receiver.ReceiveMessages(waitCtx, 1, nil)
+		receiving, end := once(waiting)
+		defer end()
+		msgs, err := s.receiver.ReceiveMessages(receiving, 1, nil)
 		switch {
-		case err != nil && guarded.Err() == nil && waitCtx.Err() != nil:
+		case err != nil && guarded.Err() == nil && waiting.Err() != nil:
 			return queue.ErrEmpty
 		case err != nil:
 			return err
@@ -228,7 +311,7 @@ func (s *Session) Receive(ctx context.Context, wait time.Duration) (msg queue.Re
 // ReceiveDeferred takes a deferred message under lock by its sequence number.
 // queue.ErrGone means that no deferred message has it.
 func (s *Session) ReceiveDeferred(ctx context.Context, sequence int64) (msg queue.Received, err error) {
-	err = s.call(ctx, "receive deferred", func(ctx context.Context) error {
+	err = s.ask(ctx, "receive deferred", func(ctx context.Context) error {
 		msgs, err := s.receiver.ReceiveDeferredMessages(ctx, []int64{sequence}, nil)
 		if hasCode(err, azservicebus.CodeNotFound) || err == nil && len(msgs) == 0 {
 			return queue.ErrGone
@@ -247,7 +330,7 @@ const peekPage = 32
 // Waiting reports whether the session holds a message that a Receive would get,
 // numbered after the given sequence number. It consumes nothing.
 func (s *Session) Waiting(ctx context.Context, after int64) (waiting bool, err error) {
-	err = s.call(ctx, "peek", func(ctx context.Context) error {
+	err = s.ask(ctx, "peek", func(ctx context.Context) error {
 		for from := after + 1; ; {
 			msgs, err := s.receiver.PeekMessages(ctx, peekPage, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &from})
 			if err != nil || len(msgs) == 0 {
@@ -268,7 +351,7 @@ func (s *Session) Waiting(ctx context.Context, after int64) (waiting bool, err e
 // Holds reports whether the session still holds the message with the sequence
 // number in any state (active, deferred or scheduled). It consumes nothing.
 func (s *Session) Holds(ctx context.Context, sequence int64) (holds bool, err error) {
-	err = s.call(ctx, "peek", func(ctx context.Context) error {
+	err = s.ask(ctx, "peek", func(ctx context.Context) error {
 		msgs, err := s.receiver.PeekMessages(ctx, 1, &azservicebus.PeekMessagesOptions{FromSequenceNumber: &sequence})
 		holds = err == nil && len(msgs) == 1 && *msgs[0].SequenceNumber == sequence
 		return err
@@ -278,14 +361,14 @@ func (s *Session) Holds(ctx context.Context, sequence int64) (holds bool, err er
 
 // Complete settles a message as done.
 func (s *Session) Complete(ctx context.Context, m queue.Received) error {
-	return s.call(ctx, "complete", func(ctx context.Context) error {
+	return s.settle(ctx, "complete", func(ctx context.Context) error {
 		return s.receiver.CompleteMessage(ctx, token(m), nil)
 	})
 }
 
 // Defer sets a message aside; only its sequence number brings it back.
 func (s *Session) Defer(ctx context.Context, m queue.Received) error {
-	return s.call(ctx, "defer", func(ctx context.Context) error {
+	return s.settle(ctx, "defer", func(ctx context.Context) error {
 		return s.receiver.DeferMessage(ctx, token(m), nil)
 	})
 }
@@ -293,7 +376,7 @@ func (s *Session) Defer(ctx context.Context, m queue.Received) error {
 // DeadLetter moves a message to the dead-letter queue with a reason from a closed
 // list and a description that names the fix.
 func (s *Session) DeadLetter(ctx context.Context, m queue.Received, reason, description string) error {
-	return s.call(ctx, "dead-letter", func(ctx context.Context) error {
+	return s.settle(ctx, "dead-letter", func(ctx context.Context) error {
 		return s.receiver.DeadLetterMessage(ctx, token(m), &azservicebus.DeadLetterOptions{Reason: &reason, ErrorDescription: &description})
 	})
 }
@@ -305,10 +388,20 @@ func (s *Session) Close() {
 	s.closeReceiver()
 }
 
+// closeReceiver gives up on a broker that does not answer: the SDK's own close may
+// wait a minute for a message on its way back, and ends with the connection.
 func (s *Session) closeReceiver() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	_ = s.receiver.Close(ctx) // the broker frees the session when the lock ends at the latest
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		defer cancel()
+		_ = s.receiver.Close(ctx) // the broker frees the session when the lock ends at the latest
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done():
+	}
 }
 
 func token(m queue.Received) *azservicebus.ReceivedMessage {

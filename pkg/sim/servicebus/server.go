@@ -207,6 +207,13 @@ func (s *Server) Counts(queue string) (c Counts, ok bool) {
 	return q.Runtime().Counts, true
 }
 
+// Connections is how many AMQP connections are open.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.connections)
+}
+
 // Close cuts all connections and ends the server. It returns once every goroutine has
 // ended; calling it again does nothing.
 func (s *Server) Close() error {
