@@ -105,7 +105,7 @@ func TestData(t *testing.T) {
 		{"unknown channel", func() (any, error) { return of(event.CodesNotReceived, `{"channel":"fax"}`).MFA() }, event.MFA{}, true},
 		{"risk", func() (any, error) {
 			return of(event.RiskUser, `{"person":{"employeeId":"E1042"},"level":"high","state":"atRisk"}`).Risk()
-		}, event.Risk{Person: who, Level: event.RiskHigh, State: event.RiskStateAtRisk}, false},
+		}, event.Risk{Person: who, Level: event.RiskLevel(identity.RiskHigh), State: event.RiskState(identity.RiskStateAtRisk)}, false},
 		{"unknown level", func() (any, error) { return of(event.RiskUser, `{"level":"HIGH"}`).Risk() }, event.Risk{}, true},
 		{"unknown state", func() (any, error) { return of(event.RiskSignIn, `{"level":"low","state":"maybe"}`).Risk() }, event.Risk{}, true},
 		{"lockout", func() (any, error) {

@@ -96,7 +96,7 @@ func Decode(b []byte) (Event, error) {
 	if w.SpecVersion != "1.0" {
 		return Event{}, fmt.Errorf("%w: specversion is not 1.0", ErrMalformed)
 	}
-	t, err := ParseType(w.Type)
+	t, err := parseStored(w.Type)
 	if err != nil {
 		return Event{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

@@ -22,40 +22,21 @@ type Risk struct {
 	SignInID string `json:"signInId,omitempty"`
 }
 
-// RiskLevel is Graph's riskLevel. The zero value is invalid.
-type RiskLevel string
-
-// The levels of Graph's riskyUser. Hidden is what a tenant without the licence sees.
-const (
-	RiskNone   RiskLevel = "none"
-	RiskLow    RiskLevel = "low"
-	RiskMedium RiskLevel = "medium"
-	RiskHigh   RiskLevel = "high"
-	RiskHidden RiskLevel = "hidden"
-)
+// RiskLevel is an identity.RiskLevel that JSON can fill.
+type RiskLevel identity.RiskLevel
 
 // UnmarshalText refuses unknown levels.
 func (l *RiskLevel) UnmarshalText(b []byte) error {
-	return setEnum(l, b, RiskNone, RiskLow, RiskMedium, RiskHigh, RiskHidden)
+	return setEnum((*identity.RiskLevel)(l), b, identity.RiskNone, identity.RiskLow, identity.RiskMedium, identity.RiskHigh, identity.RiskHidden)
 }
 
-// RiskState is Graph's riskState. The zero value is invalid.
-type RiskState string
-
-// The states of Graph's riskyUser.
-const (
-	RiskStateNone                 RiskState = "none"
-	RiskStateConfirmedSafe        RiskState = "confirmedSafe"
-	RiskStateRemediated           RiskState = "remediated"
-	RiskStateDismissed            RiskState = "dismissed"
-	RiskStateAtRisk               RiskState = "atRisk"
-	RiskStateConfirmedCompromised RiskState = "confirmedCompromised"
-)
+// RiskState is an identity.RiskState that JSON can fill.
+type RiskState identity.RiskState
 
 // UnmarshalText refuses unknown states.
 func (s *RiskState) UnmarshalText(b []byte) error {
-	return setEnum(s, b, RiskStateNone, RiskStateConfirmedSafe, RiskStateRemediated, RiskStateDismissed,
-		RiskStateAtRisk, RiskStateConfirmedCompromised)
+	return setEnum((*identity.RiskState)(s), b, identity.RiskStateNone, identity.RiskStateConfirmedSafe, identity.RiskStateRemediated,
+		identity.RiskStateDismissed, identity.RiskStateAtRisk, identity.RiskStateConfirmedCompromised)
 }
 
 // Risk decodes the data of a risk.* event.

@@ -5,41 +5,18 @@
 package flag
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/queue"
+	"mfaflow/pkg/strictjson"
 )
-
-// Cause says what is wrong. The zero value is invalid.
-type Cause string
-
-// The closed list of causes.
-const (
-	Held              Cause = "held"
-	ShortFirstDay     Cause = "short-first-day"
-	Undeliverable     Cause = "undeliverable"
-	UnknownPerson     Cause = "unknown-person"
-	AmbiguousPerson   Cause = "ambiguous-person"
-	ConflictingPerson Cause = "conflicting-person"
-	LostMessage       Cause = "lost-message"
-	NoSuchUser        Cause = "no-such-user"
-)
-
-var nextSteps = map[Cause]string{
-	Held:              "Read the reason, put right what it names, then release or drop the hold.",
-	ShortFirstDay:     "Little is left of the pass on the first day. Be ready to issue another one by hand.",
-	Undeliverable:     "The pass was deleted because nobody could be given it. Set a manager with a mailbox, then replay the event.",
-	UnknownPerson:     "Nobody in the directory has these identifiers. Provision the account or correct HR's data, then replay the event.",
-	AmbiguousPerson:   "Several accounts have these identifiers. Make the employee id unique, then replay the event.",
-	ConflictingPerson: "The identifiers belong to different accounts. Correct HR's data or the directory, then replay the event.",
-	LostMessage:       "A waiting event is no longer in its queue. Look for it among the dead letters and replay it.",
-	NoSuchUser:        "The account was deleted while an event waited for it. Nothing to do unless it should exist.",
-}
 
 // Flag is one thing to look at.
 type Flag struct {
@@ -58,20 +35,30 @@ type Flag struct {
 	// Attempt tells a hold that was released and held again from the first one.
 	Attempt int       `json:"attempt,omitempty"`
 	At      time.Time `json:"at"`
+	// UnlocksAt is when what is wrong ends by itself; zero when nobody knows.
+	UnlocksAt time.Time `json:"unlocksAt,omitzero"`
 }
+
+// MessageType is the value of queue.PropType on messages that carry a flag.
+const MessageType = "flag"
 
 // maxWho keeps a message id within the broker's 128 characters.
 const maxWho = 40
+
+// ErrUnknownCause: the cause is not in the list.
+var ErrUnknownCause = errors.New("flag cause is not in the list")
+
+// ErrMalformed: the message is not a flag.
+var ErrMalformed = errors.New("not a flag")
 
 // Message is the message for the flags queue. A hold is told once per held
 // message; everything else once per person, cause and day, because the broker
 // drops a repeated id.
 func (f Flag) Message(correlationID string) (queue.Message, error) {
-	step, ok := nextSteps[f.Cause]
-	if !ok {
-		return queue.Message{}, fmt.Errorf("flag cause %q is not in the list", f.Cause)
+	if !f.Cause.Valid() {
+		return queue.Message{}, fmt.Errorf("%w: %q", ErrUnknownCause, f.Cause)
 	}
-	f.NextStep = step
+	f.NextStep = f.Cause.NextStep()
 	body, err := json.Marshal(f)
 	if err != nil {
 		return queue.Message{}, err
@@ -90,6 +77,31 @@ func (f Flag) Message(correlationID string) (queue.Message, error) {
 	}
 	return queue.Message{
 		ID: id, Key: f.Key, CorrelationID: correlationID, ContentType: "application/json", Body: body,
-		Properties: map[string]string{queue.PropType: "flag", queue.PropReason: string(f.Cause)},
+		Properties: map[string]string{queue.PropType: MessageType, queue.PropReason: string(f.Cause)},
 	}, nil
+}
+
+// Decode reads the body of a flag's message: ErrMalformed or ErrUnknownCause for
+// anything that Message could not have made. The next step is ours whatever the
+// body says. Errors quote nothing of the body.
+func Decode(body []byte) (Flag, error) {
+	if err := strictjson.Check(body); err != nil {
+		return Flag{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	var f Flag
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return Flag{}, fmt.Errorf("%w: a member is unknown or of the wrong kind", ErrMalformed)
+	}
+	switch {
+	case !f.Cause.Valid():
+		return Flag{}, ErrUnknownCause
+	case f.At.IsZero():
+		return Flag{}, fmt.Errorf("%w: it has no time", ErrMalformed)
+	case f.Sequence < 0 || f.Attempt < 0:
+		return Flag{}, fmt.Errorf("%w: a number is negative", ErrMalformed)
+	}
+	f.NextStep = f.Cause.NextStep()
+	return f, nil
 }

@@ -1,0 +1,143 @@
+package flag
+
+import (
+	"maps"
+	"slices"
+)
+
+// Cause says what is wrong. The zero value is invalid.
+type Cause string
+
+// The closed list of causes: what keeps a person from signing in.
+const (
+	// SmartLockout: too many wrong passwords (sign-in error 50053, IdsLocked).
+	SmartLockout Cause = "smart-lockout"
+	// MaliciousAddress: the other meaning of 50053, told apart by its failure reason.
+	MaliciousAddress Cause = "malicious-address"
+	// AccountDisabled: sign-in error 50057.
+	AccountDisabled Cause = "account-disabled"
+	// RiskBlock: identity protection blocks (53011, or a risk policy).
+	RiskBlock Cause = "risk-block"
+	// ConditionalAccessBlock: a policy blocks (53003), or a registration is allowed
+	// from elsewhere only (53010).
+	ConditionalAccessBlock Cause = "conditional-access-block"
+	// PassUnusable: the pass has ended, or was for one use and is used.
+	PassUnusable Cause = "pass-unusable"
+	// NoUsableMethod: nothing registered satisfies what the sign-in asks for.
+	NoUsableMethod Cause = "no-usable-method"
+	// TooManyAttempts: too many attempts to verify.
+	TooManyAttempts Cause = "too-many-attempts"
+	// TemporarilyBlocked: Microsoft asks the person to try another method.
+	TemporarilyBlocked Cause = "temporarily-blocked"
+)
+
+// What the help desk or a risk system reported.
+const (
+	CodesUnrequested Cause = "codes-unrequested"
+	CodesNotReceived Cause = "codes-not-received"
+	DeviceLost       Cause = "device-lost"
+	DeviceStolen     Cause = "device-stolen"
+	RiskRaised       Cause = "risk-raised"
+	Compromised      Cause = "compromised"
+)
+
+// What an action of ours could not do by itself.
+const (
+	DisableOnPremises Cause = "disable-on-premises"
+	MissingRole       Cause = "missing-role"
+	MethodsRemain     Cause = "methods-remain"
+	ShortFirstDay     Cause = "short-first-day"
+	Undeliverable     Cause = "undeliverable"
+)
+
+// What happened to an event.
+const (
+	Held              Cause = "held"
+	BreakerTripped    Cause = "breaker-tripped"
+	TooOld            Cause = "too-old"
+	UnknownPerson     Cause = "unknown-person"
+	AmbiguousPerson   Cause = "ambiguous-person"
+	ConflictingPerson Cause = "conflicting-person"
+	LostMessage       Cause = "lost-message"
+	NoSuchUser        Cause = "no-such-user"
+)
+
+// words are what people read of a cause.
+type words struct{ title, step string }
+
+var texts = map[Cause]words{
+	SmartLockout: {"Locked after wrong passwords",
+		"Nothing can unlock the account: the lock ends by itself. Tell the person to wait, then to sign in with the right password or reset it. If it comes back, look for a phone or mail program that still sends an old password; if the attempts are not theirs, treat it as an attack."},
+	MaliciousAddress: {"Blocked because of the network the sign-in came from",
+		"Ask where the person was. If the sign-in was theirs, have them use another network; if not, report the account as in danger."},
+	AccountDisabled: {"Account is disabled",
+		"Find out who disabled it and why before anybody enables it. For a synced account that is done in Active Directory."},
+	RiskBlock: {"Blocked because of risk",
+		"Read the person's risk in Microsoft Entra ID Protection. Prove who they are, then have them change the password or dismiss the risk. Do not issue a pass before that."},
+	ConditionalAccessBlock: {"Blocked by Conditional Access",
+		"Open the failed sign-in and read which policy blocked it. Put right the device, place or group that it names; do not exclude the person from the policy."},
+	PassUnusable: {"Temporary Access Pass has ended or is used up",
+		"Prove who the person is, then issue a new pass. Check the hours in which the old one was valid: the person may have come too early or too late."},
+	NoUsableMethod: {"No usable authentication method",
+		"Prove who the person is, then issue a pass so that they can register a method that the policies accept."},
+	TooManyAttempts: {"Too many attempts to verify",
+		"Have the person wait and then use another method. Ask whether the attempts were theirs; if not, report the account as in danger."},
+	TemporarilyBlocked: {"Verification method blocked for a while",
+		"Have the person wait, use another method or another network. Issue a pass only if that does not help and you know who they are."},
+
+	CodesUnrequested: {"Person gets codes that they did not ask for",
+		"Somebody may know the password. Have it changed, look at the recent sign-ins, and tell the person to approve nothing. Report the account as in danger if it goes on."},
+	CodesNotReceived: {"Codes do not arrive",
+		"Check the registered number and address, the junk mail folder and blocked senders. Do not send again and again: Microsoft may block sending after unusual activity. Offer another method meanwhile."},
+	DeviceLost: {"Device is lost",
+		"Check that the device's methods are gone and sessions were revoked. Wipe or disable the device, and see that the person has a way in."},
+	DeviceStolen: {"Device is stolen",
+		"Check that sign-in is blocked. Wipe or disable the device. Prove who the person is before you release the account."},
+	RiskRaised: {"Risk has risen",
+		"Read the person's risk detections and recent sign-ins. Confirm the compromise or dismiss the risk; nothing has been changed on the account."},
+	Compromised: {"Account was secured after a compromise",
+		"Sign-in is blocked. Prove who the person is, look at what was done with the account, then release it."},
+
+	DisableOnPremises: {"Synced account must be disabled in Active Directory",
+		"The block in the cloud may be undone by the next sync. Disable the account and change its password in Active Directory."},
+	MissingRole: {"App lacks a role for this account",
+		"The account is privileged and our app may not change it. Do by hand what the detail names, now; then decide whether the app should hold the role."},
+	MethodsRemain: {"Authentication methods remain",
+		"Delete the methods that the detail names by hand: they are of a kind that cannot be removed from here."},
+	ShortFirstDay: {"Little is left of the pass on the first day",
+		"Be ready to issue another pass by hand."},
+	Undeliverable: {"Pass could not be delivered",
+		"The pass was deleted because nobody could be given it. Set a manager with a mailbox, then replay the event."},
+
+	Held: {"Event is held for an operator",
+		"Read the reason, put right what it names, then release or drop the hold."},
+	BreakerTripped: {"Too many destructive changes at once",
+		"Further ones are held. Find out what sends them. If they are meant, release the holds; if not, drop them and stop the source."},
+	TooOld: {"Event came too late to be run",
+		"Find out whether it still holds. If so, send it anew."},
+	UnknownPerson: {"Nobody in the directory has these identifiers",
+		"Provision the account or correct HR's data, then replay the event."},
+	AmbiguousPerson: {"Several accounts have these identifiers",
+		"Make the employee id unique, then replay the event."},
+	ConflictingPerson: {"Identifiers belong to different accounts",
+		"Correct HR's data or the directory, then replay the event."},
+	LostMessage: {"A waiting event is no longer in its queue",
+		"Look for it among the dead letters and replay it."},
+	NoSuchUser: {"Account was deleted while an event waited for it",
+		"Nothing to do unless the account should exist."},
+}
+
+// Causes lists all causes in order of their names.
+func Causes() []Cause { return slices.Sorted(maps.Keys(texts)) }
+
+// Valid reports whether the cause is in the list.
+func (c Cause) Valid() bool {
+	_, ok := texts[c]
+	return ok
+}
+
+// Title is what happened, in a few words; empty for an unknown cause.
+func (c Cause) Title() string { return texts[c].title }
+
+// NextStep is what a human should do, in plain words; empty for an unknown cause.
+func (c Cause) NextStep() string { return texts[c].step }
