@@ -5,12 +5,12 @@
 package flag
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"mfaflow/pkg/identity"
@@ -81,18 +81,32 @@ func (f Flag) Message(correlationID string) (queue.Message, error) {
 	}, nil
 }
 
+// memberNames are those of Flag.
+var memberNames = [...]string{
+	"user", "cause", "reason", "detail", "nextStep", "key", "type", "source", "queue", "lane", "sequence", "attempt", "at", "unlocksAt",
+}
+
 // Decode reads the body of a flag's message: ErrMalformed or ErrUnknownCause for
 // anything that Message could not have made. The next step is ours whatever the
 // body says. Errors quote nothing of the body.
 func Decode(body []byte) (Flag, error) {
-	if err := strictjson.Check(body); err != nil {
+	value, err := strictjson.Decode(body)
+	if err != nil {
 		return Flag{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	members, ok := value.(map[string]any)
+	if !ok {
+		return Flag{}, fmt.Errorf("%w: it is no object", ErrMalformed)
+	}
+	for name := range members {
+		// encoding/json takes names in any case, so two members could mean one field.
+		if !slices.Contains(memberNames[:], name) {
+			return Flag{}, fmt.Errorf("%w: it has a member that no flag has", ErrMalformed)
+		}
+	}
 	var f Flag
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		return Flag{}, fmt.Errorf("%w: a member is unknown or of the wrong kind", ErrMalformed)
+	if err := json.Unmarshal(body, &f); err != nil {
+		return Flag{}, fmt.Errorf("%w: a member is of the wrong kind", ErrMalformed)
 	}
 	switch {
 	case !f.Cause.Valid():

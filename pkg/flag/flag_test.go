@@ -105,7 +105,7 @@ func TestDecode(t *testing.T) {
 	}
 	for body, rule := range map[string]error{
 		``:                 flag.ErrMalformed,
-		`null`:             flag.ErrUnknownCause,
+		`null`:             flag.ErrMalformed,
 		`{}`:               flag.ErrUnknownCause,
 		`[]`:               flag.ErrMalformed,
 		`{"cause":"held"}`: flag.ErrMalformed,
@@ -114,6 +114,7 @@ func TestDecode(t *testing.T) {
 		`{"cause":"held","at":"2026-11-23T23:30:00Z","sequence":-1}`:               flag.ErrMalformed,
 		`{"cause":"held","at":"2026-11-23T23:30:00Z","sequence":"1"}`:              flag.ErrMalformed,
 		`{"cause":"held","at":"2026-11-23T23:30:00Z","pass":"x"}`:                  flag.ErrMalformed,
+		`{"Cause":"held","at":"2026-11-23T23:30:00Z"}`:                             flag.ErrMalformed,
 		`{"cause":"held","at":"2026-11-23T23:30:00Z"}{}`:                           flag.ErrMalformed,
 		`{"cause":"held","cause":"held","at":"2026-11-23T23:30:00Z"}`:              flag.ErrMalformed,
 		`{"cause":"held","at":"yesterday, secret"}`:                                flag.ErrMalformed,
