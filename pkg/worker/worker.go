@@ -6,8 +6,12 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	"mfaflow/pkg/audit"
@@ -126,7 +130,8 @@ func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
 }
 
 // read reads everything a plan can depend on, at one moment and never from a
-// cache: a checkpoint does not spare the re-read.
+// cache: a checkpoint does not spare the re-read. The reads do not depend on one
+// another, so a lane waits for the slowest of them and not for their sum.
 func (r *run) read(ctx context.Context) (*plan.Tenant, error) {
 	ctx, cancel, err := r.turn.Guard(ctx)
 	if err != nil {
@@ -134,29 +139,50 @@ func (r *run) read(ctx context.Context) (*plan.Tenant, error) {
 	}
 	defer cancel()
 	t := &plan.Tenant{}
-	account, err := r.Directory.Account(ctx, r.user)
-	if errors.Is(err, identity.ErrNotFound) {
-		return t, nil
+	missing := false
+	// The account comes first: without one every read fails, and only that of the
+	// account says why.
+	err = together(
+		func() error {
+			account, err := r.Directory.Account(ctx, r.user)
+			t.Account, missing = &account, errors.Is(err, identity.ErrNotFound)
+			return err
+		},
+		func() (err error) { t.Membership, err = r.Directory.Membership(ctx, r.user); return err },
+		func() (err error) { t.ActiveRoles, t.EligibleRoles, err = r.Directory.Roles(ctx, r.user); return err },
+		func() (err error) { t.Methods, err = r.Directory.Methods(ctx, r.user); return err },
+		func() (err error) { t.Passes, err = r.Passes.Passes(ctx, r.user); return err },
+		func() (err error) { t.Policy, err = r.Directory.PassPolicy(ctx); return err },
+	)
+	if missing {
+		return &plan.Tenant{}, nil
 	} else if err != nil {
 		return nil, err
 	}
-	t.Account = &account
-	if t.Membership, err = r.Directory.Membership(ctx, r.user); err != nil {
-		return nil, err
-	}
-	if t.ActiveRoles, t.EligibleRoles, err = r.Directory.Roles(ctx, r.user); err != nil {
-		return nil, err
-	}
-	if t.Methods, err = r.Directory.Methods(ctx, r.user); err != nil {
-		return nil, err
-	}
-	if t.Passes, err = r.Passes.Passes(ctx, r.user); err != nil {
-		return nil, err
-	}
-	if t.Policy, err = r.Directory.PassPolicy(ctx); err != nil {
-		return nil, err
-	}
 	return t, nil
+}
+
+// together runs reads at the same time and returns the error of the first in order
+// that failed, so that the same failures always give the same verdict. A panic in
+// one goes on in the caller, where the lane catches it.
+func together(reads ...func() error) error {
+	errs, panics := make([]error, len(reads)), make([]error, len(reads))
+	var all sync.WaitGroup
+	for i, read := range reads {
+		all.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					panics[i] = fmt.Errorf("%v\n%s", p, debug.Stack())
+				}
+			}()
+			errs[i] = read()
+		})
+	}
+	all.Wait()
+	if err := cmp.Or(panics...); err != nil {
+		panic(err)
+	}
+	return cmp.Or(errs...)
 }
 
 // remember keeps the statement in the ledger before anything is done about it, so
