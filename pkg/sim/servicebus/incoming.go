@@ -153,7 +153,9 @@ func (l *incoming) collect(p *amqp.Transfer, payload []byte) (*partial, error) {
 		return nil, nil
 	}
 	if size := len(m.bytes) + len(payload); size > l.limit {
-		l.detach(broker.Errorf(broker.MessageSizeExceeded, "The received message (delivery-id:%d, size:%d bytes) exceeds the limit (%d bytes) currently allowed on the link.", m.id, size, l.limit))
+		err := broker.Errorf(broker.MessageSizeExceeded, "The received message (delivery-id:%d, size:%d bytes) exceeds the limit (%d bytes) currently allowed on the link.", m.id, size, l.limit)
+		l.report(m, err) // some clients wait for the verdict on the message even after the detach
+		l.detach(err)
 		return nil, nil
 	}
 	if m.bytes == nil {
@@ -187,18 +189,24 @@ func (l *incoming) receive(m *partial) error {
 	c := l.channel.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !m.settled {
-		var state amqp.DeliveryState = amqp.Accepted{}
-		if err != nil {
-			state = amqp.Rejected{Error: wireError(err)}
-		}
-		l.channel.send(&amqp.Disposition{Role: amqp.RoleReceiver, First: m.id, Last: m.id, Settled: true, State: state}, nil)
-	}
+	l.report(m, err)
 	if !l.closing && l.granted-l.delivered < senderCredit/2 {
 		l.granted = l.delivered + senderCredit
 		l.announce()
 	}
 	return nil
+}
+
+// report tells the client what became of a message. The connection is locked.
+func (l *incoming) report(m *partial, err error) {
+	if m.settled {
+		return
+	}
+	var state amqp.DeliveryState = amqp.Accepted{}
+	if err != nil {
+		state = amqp.Rejected{Error: wireError(err)}
+	}
+	l.channel.send(&amqp.Disposition{Role: amqp.RoleReceiver, First: m.id, Last: m.id, Settled: true, State: state}, nil)
 }
 
 // enqueue puts the message, or the messages of a batch, on the queue.

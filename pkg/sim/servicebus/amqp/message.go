@@ -203,10 +203,11 @@ func (m *Message) SetApplicationProperties(p Map) {
 	m.applications = nil
 }
 
-// Append encodes the message at the end of b.
+// Append encodes the message at the end of b. The delivery count is written even if it
+// is 0, as Service Bus does: some clients show nothing rather than the default.
 func (m *Message) Append(b []byte) []byte {
 	h := m.Header
-	b = appendComposite(b, sectionHeader, h.Durable, optional(h.Priority), optional(h.TTL), flag(h.FirstAcquirer), number(h.DeliveryCount))
+	b = appendComposite(b, sectionHeader, h.Durable, optional(h.Priority), optional(h.TTL), flag(h.FirstAcquirer), h.DeliveryCount)
 	b = appendMap(b, sectionDeliveryAnnotations, m.DeliveryAnnotations)
 	b = appendMap(b, sectionMessageAnnotations, m.Annotations)
 	b = append(b, m.properties...)
