@@ -62,8 +62,8 @@ fuzz: ## run every fuzz target for FUZZTIME=20s
 	while read -r dir target; do echo "== $$dir $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir; done
 
 bench: build ## measure speed and size against the bounds of the design
-	go test -run '^$$' -bench . -benchmem ./pkg/...
-	@ls -l $(FUNCTIONS:%=dist/%) | awk '{printf "%-28s %6.2f MiB\n", $$NF, $$5/1048576}'
+	@$(BUILD) -o dist/bare ./pkg/bench/testdata/bare
+	@go run ./pkg/cmd/bench
 
 clean: ## remove what was built
 	rm -rf dist

@@ -36,7 +36,7 @@ func Measurements() []Measurement {
 		{"ingest", "hr-events as a process, the emulator as another: signed joiners at 500 requests/s, arriving whether or not the last was answered", ingestLatency},
 		{"emulator", "Service Bus emulator over loopback, driven by the azservicebus client", emulator},
 		{"stack", "the local stack, median of 5: all functions as processes, one joiner", localStack},
-		{"worker", "identity-worker as a process, each joiner another person, events already in their lanes", joiners},
+		{"worker", "identity-worker as a process, each joiner another person, events already in their lanes; the simulators share the processors", joiners},
 	}
 }
 
