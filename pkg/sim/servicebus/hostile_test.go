@@ -235,3 +235,46 @@ func TestCloseIsIdempotentAndPrompt(t *testing.T) {
 	must(t, s.Close())
 	must(t, s.Close())
 }
+
+// FuzzConnection: whatever a client sends once it is connected, the server answers or
+// hangs up, and serves the next client.
+func FuzzConnection(f *testing.F) {
+	s := start(f, servicebus.Options{Queues: []servicebus.QueueConfig{{Name: "q"}, {Name: "s", RequiresSession: true}}})
+	session := &amqp.Source{Address: "s", Filter: amqp.Map{{Key: amqp.Symbol("com.microsoft:session-filter"), Value: "id"}}}
+	for _, frames := range [][]amqp.Performative{
+		{&amqp.Attach{Name: "l", Target: &amqp.Target{Address: "q"}}, &amqp.Transfer{DeliveryID: new(uint32(0)), DeliveryTag: []byte{1}}},
+		{&amqp.Attach{Name: "l", Role: amqp.RoleReceiver, Source: &amqp.Source{Address: "q"}, Target: &amqp.Target{}}, &amqp.Flow{IncomingWindow: 9, Handle: new(uint32(0)), LinkCredit: new(uint32(5)), Drain: true}},
+		{&amqp.Attach{Name: "l", Role: amqp.RoleReceiver, Source: session, Target: &amqp.Target{}}, &amqp.Disposition{Role: amqp.RoleReceiver, State: amqp.Accepted{}}},
+		{&amqp.Attach{Name: "l", Target: &amqp.Target{Address: "q/$management"}}, &amqp.Detach{}, &amqp.End{}},
+	} {
+		var in []byte
+		for _, p := range frames {
+			in = append(in, frame(amqp.FrameAMQP, 0, p)...)
+		}
+		f.Add(in)
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		end := frame(amqp.FrameAMQP, 0, &amqp.Close{})
+		talkThenLeave(t, s, append(opening(), in...))
+		if got := closeCondition(t, talk(t, s, append(opening(), end...))); got != "" {
+			t.Fatalf("the next client was closed with %q", got)
+		}
+	})
+}
+
+// talkThenLeave sends bytes, then hangs up itself: what it sent may leave the server
+// waiting for more.
+func talkThenLeave(t testing.TB, s *servicebus.Server, in []byte) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(ctx(t), "tcp", host(s))
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	_, _ = conn.Write(in) // the server may hang up in the middle
+	must(t, conn.(*net.TCPConn).CloseWrite())
+	_, err = io.Copy(io.Discard, conn)
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
+		t.Fatal("the server did not hang up")
+	}
+}

@@ -221,8 +221,13 @@ func (s *Server) Close() error {
 		s.mu.Lock()
 		s.closed = true
 		s.mu.Unlock()
-		s.closeErr = errors.Join(s.listener.Close(), s.admin.Close())
+		s.closeErr = s.listener.Close()
 		s.DropConnections()
+		brief, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if s.admin.Shutdown(brief) != nil {
+			s.closeErr = errors.Join(s.closeErr, s.admin.Close())
+		}
 		s.work.Wait()
 		s.closeErr = errors.Join(s.closeErr, s.broker.Close())
 	})

@@ -97,8 +97,9 @@ func (m *message) expiresAt() (at time.Time, ok bool) {
 	return m.enqueuedAt.Add(m.ttl), true
 }
 
-// encode is the message as a receiver gets it.
-func (m *message) encode() []byte {
+// encode is the message as a receiver gets it. Without a lock it is shown or handed over
+// for good.
+func (m *message) encode(held *lock) []byte {
 	out := *m.content
 	out.Header.DeliveryCount = m.deliveries
 	out.Header.FirstAcquirer = false
@@ -116,10 +117,10 @@ func (m *message) encode() []byte {
 	if m.state != StateActive {
 		note(annotationState, int32(m.state)-int32(StateActive))
 	}
-	if m.lock != nil {
-		note(annotationLockedUntil, amqp.TimestampOf(m.lock.until))
+	if held != nil {
+		note(annotationLockedUntil, amqp.TimestampOf(held.until))
 		out.DeliveryAnnotations = append(slices.Clone(out.DeliveryAnnotations),
-			amqp.Entry{Key: amqp.Symbol(annotationLockToken), Value: m.lock.token})
+			amqp.Entry{Key: amqp.Symbol(annotationLockToken), Value: held.token})
 	}
 	out.Annotations = notes
 	return out.Append(make([]byte, 0, m.size+256))

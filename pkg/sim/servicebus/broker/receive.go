@@ -23,6 +23,13 @@ type Delivery struct {
 	Payload []byte
 }
 
+func (m *message) delivery(mode Mode) Delivery {
+	if mode == ReceiveAndDelete {
+		return Delivery{m.lock.token, m.encode(nil)}
+	}
+	return Delivery{m.lock.token, m.encode(m.lock)}
+}
+
 // Receiver takes messages from a sub-queue or from a session it holds the lock of.
 type Receiver struct {
 	queue   *Queue
@@ -97,7 +104,7 @@ func (r *Receiver) Take(n int) ([]Delivery, error) {
 	for bytes := 0; len(out) < n && bytes < maxTakeBytes && len(*ready) > 0; {
 		m := (*ready)[0]
 		q.take(m, r, until)
-		out = append(out, Delivery{m.lock.token, m.encode()})
+		out = append(out, m.delivery(r.mode))
 		bytes += m.size
 		if r.mode == ReceiveAndDelete {
 			changes = append(changes, change{kind: changeRemove, seq: m.seq})
@@ -173,6 +180,9 @@ func (q *Queue) ReceiveDeferred(sub SubQueue, sequences []int64, mode Mode, hold
 	if err != nil {
 		return nil, err
 	}
+	if err := q.config.receiveError(); err != nil {
+		return nil, err
+	}
 	until, err := q.holding(sub, holder, now)
 	if err != nil {
 		return nil, err
@@ -201,7 +211,7 @@ func (q *Queue) ReceiveDeferred(sub SubQueue, sequences []int64, mode Mode, hold
 	var changes []change
 	for i, m := range found {
 		q.take(m, holder, until)
-		out[i] = Delivery{m.lock.token, m.encode()}
+		out[i] = m.delivery(mode)
 		if mode == ReceiveAndDelete {
 			changes = append(changes, change{kind: changeRemove, seq: m.seq})
 		}
@@ -246,9 +256,7 @@ func (q *Queue) Peek(sub SubQueue, from int64, n int, session *string) ([][]byte
 		if s.m == nil || session != nil && (s.m.session == nil || *s.m.session != *session) {
 			continue
 		}
-		shown := *s.m
-		shown.lock = nil
-		b := shown.encode()
+		b := s.m.encode(nil)
 		out, bytes = append(out, b), bytes+len(b)
 	}
 	return out, nil

@@ -35,6 +35,12 @@ func (q *Queue) Settle(sub SubQueue, tokens []amqp.UUID, o Outcome) error {
 	if err != nil {
 		return err
 	}
+	if o.Verdict < Complete || o.Verdict > Release {
+		return Errorf(ArgumentError, "There is no verdict %d.", o.Verdict)
+	}
+	if err := checkProperties(o.Properties); err != nil {
+		return err
+	}
 	var changes []change
 	for _, t := range tokens {
 		m := q.locks[t]
