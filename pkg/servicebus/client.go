@@ -54,8 +54,31 @@ type Client struct {
 // connection is one azservicebus client with its senders.
 type connection struct {
 	client  *azservicebus.Client
-	senders map[string]*azservicebus.Sender
+	senders map[string]*sender
 	users   int // sends on their way
+}
+
+// sender opens its link once before anybody uses it: the SDK opens one for each of
+// several first uses at a time and forgets all but the last, with a goroutine that
+// renews its token.
+type sender struct {
+	*azservicebus.Sender
+	opening chan bool // holds whether the link was opened
+}
+
+func (s *sender) open(ctx context.Context) error {
+	select {
+	case opened := <-s.opening:
+		defer func() { s.opening <- opened }()
+		if opened {
+			return nil
+		}
+		_, err := s.NewMessageBatch(ctx, nil) // asks the link how large a message may be
+		opened = err == nil
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // New checks the options and connects to nothing.
@@ -86,7 +109,10 @@ func (c *Client) Send(ctx context.Context, queueName string, msgs ...queue.Messa
 		return err
 	}
 	defer c.release(conn)
-	cause := send(ctx, sender, msgs)
+	cause := sender.open(ctx)
+	if cause == nil {
+		cause = sender.send(ctx, msgs)
+	}
 	if cause == nil {
 		return nil
 	}
@@ -109,20 +135,20 @@ func answered(err error) bool {
 	return errors.As(err, &refusal)
 }
 
-func send(ctx context.Context, sender *azservicebus.Sender, msgs []queue.Message) error {
+func (s *sender) send(ctx context.Context, msgs []queue.Message) error {
 	batchable := len(msgs) > 1
 	for _, m := range msgs {
 		batchable = batchable && m.EnqueueAt.IsZero()
 	}
 	if !batchable {
 		for _, m := range msgs {
-			if err := sender.SendMessage(ctx, toSDK(m), nil); err != nil {
+			if err := s.SendMessage(ctx, toSDK(m), nil); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	batch, err := sender.NewMessageBatch(ctx, nil)
+	batch, err := s.NewMessageBatch(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -131,7 +157,7 @@ func send(ctx context.Context, sender *azservicebus.Sender, msgs []queue.Message
 			return err
 		}
 	}
-	return sender.SendMessageBatch(ctx, batch, nil)
+	return s.SendMessageBatch(ctx, batch, nil)
 }
 
 func sendError(ctx context.Context, queueName string, err error) error {
@@ -150,7 +176,7 @@ func sendError(ctx context.Context, queueName string, err error) error {
 
 // sender returns the sender of a queue, on a connection that is not stale. The
 // connection must be released.
-func (c *Client) sender(queueName string) (*connection, *azservicebus.Sender, error) {
+func (c *Client) sender(queueName string) (*connection, *sender, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -172,10 +198,12 @@ func (c *Client) sender(queueName string) (*connection, *azservicebus.Sender, er
 	}
 	s, ok := c.sending.senders[queueName]
 	if !ok {
-		var err error
-		if s, err = c.sending.client.NewSender(queueName, nil); err != nil {
+		unopened, err := c.sending.client.NewSender(queueName, nil)
+		if err != nil {
 			return nil, nil, fmt.Errorf("open sender for %s: %w: %w", queueName, queue.ErrUnavailable, err)
 		}
+		s = &sender{Sender: unopened, opening: make(chan bool, 1)}
+		s.opening <- false
 		c.sending.senders[queueName] = s
 	}
 	c.sending.users++
@@ -245,7 +273,7 @@ func (c *Client) connect(retry azservicebus.RetryOptions) (*connection, error) {
 		// The SDK's text may quote the connection string, which holds a key.
 		return nil, errors.New("service bus: the connection string or namespace is not valid")
 	}
-	return &connection{client: client, senders: map[string]*azservicebus.Sender{}}, nil
+	return &connection{client: client, senders: map[string]*sender{}}, nil
 }
 
 // closeTimeout bounds how long closing may take; a dead connection answers nothing.

@@ -107,9 +107,10 @@ const (
 	answerTime = 2 * time.Second
 )
 
-// patience is a context that ends later than it says: the SDK tells the broker to
-// answer by the deadline it sees, and the answer must find us still listening. Else
-// a broker that has no session could not be told from one that does not answer.
+// patience is a context that ends later than it says at first: the SDK tells the
+// broker to answer by the deadline it sees, and the answer must find us still
+// listening. Else a broker that has no session could not be told from one that does
+// not answer, and a session given out at the last moment would be lost.
 type patience struct {
 	context.Context
 	deadline time.Time
@@ -124,7 +125,12 @@ func patient(ctx context.Context, wait time.Duration) (context.Context, context.
 	return patience{ctx, deadline}, cancel
 }
 
-func (p patience) Deadline() (time.Time, bool) { return p.deadline, true }
+func (p patience) Deadline() (time.Time, bool) {
+	if time.Now().Before(p.deadline) {
+		return p.deadline, true
+	}
+	return p.Context.Deadline()
+}
 
 // ID is the session id.
 func (s *Session) ID() string { return s.id }
