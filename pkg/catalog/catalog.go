@@ -15,10 +15,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"mfaflow/events"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/schema"
 	"mfaflow/pkg/strictjson"
 )
 
@@ -38,20 +37,13 @@ var (
 //
 // # Why a schema is compiled when it is first needed
 //
-// Compiling all of them takes 9 ms of a whole core, which a small function would
-// pay several times over at every cold start, for types its source never sends.
-// One takes 2 ms.
+// Reading and compiling all of them takes several milliseconds of a whole core,
+// which a small function would pay several times over at every cold start, for
+// types its source never sends. The tests compile every one of them.
 type Catalog struct {
-	envelope func() (schema, error)
+	envelope func() (*schema.Schema, error)
 	// types is keyed by $id.
-	types map[string]func() (schema, error)
-}
-
-type schema struct {
-	compiled *jsonschema.Schema
-	// describe gives the description of each field by its JSON Pointer, with *
-	// for any element of an array. Only a refusal needs it.
-	describe func() map[string]string
+	types map[string]func() (*schema.Schema, error)
 }
 
 // New takes the schemas that are built into the binary. An error means that the
@@ -61,13 +53,14 @@ func New() (*Catalog, error) { return newCatalog(events.FS()) }
 const envelopeID = schemaBase + "envelope.v1.json"
 
 func newCatalog(files fs.FS) (*Catalog, error) {
-	docs, err := load(files)
+	docs, err := open(files)
 	if err != nil {
 		return nil, err
 	}
-	cat := &Catalog{types: map[string]func() (schema, error){}}
+	options := schema.Options{Load: docs.load, Formats: formats()}
+	cat := &Catalog{types: map[string]func() (*schema.Schema, error){}}
 	for id := range docs {
-		cat.types[id] = sync.OnceValues(func() (schema, error) { return compile(docs, id) })
+		cat.types[id] = sync.OnceValues(func() (*schema.Schema, error) { return schema.Compile(id, options) })
 	}
 	cat.envelope = cat.types[envelopeID]
 	delete(cat.types, envelopeID)
@@ -82,88 +75,43 @@ func newCatalog(files fs.FS) (*Catalog, error) {
 	return cat, nil
 }
 
-// compile makes one schema ready, with what it refers to among docs.
-func compile(docs map[string]any, id string) (schema, error) {
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020)
-	c.UseLoader(loader(docs))
-	c.AssertFormat()
-	registerFormats(c)
-	compiled, err := c.Compile(id)
-	if err != nil {
-		return schema{}, fmt.Errorf("compile schema %s: %w", id, err)
-	}
-	return schema{compiled, sync.OnceValue(func() map[string]string { return descriptions(docs, id) })}, nil
-}
-
-// loader resolves a $ref among the built-in schemas. It never reads a file or the
-// net.
-type loader map[string]any
-
-func (l loader) Load(url string) (any, error) {
-	if doc, ok := l[url]; ok {
-		return doc, nil
-	}
-	return nil, errors.New("the catalogue fetches nothing")
-}
-
 func schemaID(t event.Type, version string) string {
 	return schemaBase + string(t) + ".v" + version + ".json"
 }
 
-// load reads every schema file and keys it by the $id that its name stands for.
-func load(files fs.FS) (map[string]any, error) {
+// documents are the schema files by the $id that their names stand for. Each is
+// read when it is first needed.
+type documents map[string]func() (any, error)
+
+func open(files fs.FS) (documents, error) {
 	names, err := fs.Glob(files, "schemas/*.json")
 	if err != nil {
 		return nil, fmt.Errorf("list schemas: %w", err)
 	}
-	docs := map[string]any{}
+	docs := documents{}
 	for _, name := range names {
-		raw, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, fmt.Errorf("read schema: %w", err)
-		}
-		doc, err := strictjson.Decode(raw)
-		if err != nil {
-			return nil, fmt.Errorf("decode %s: %w", name, err)
-		}
-		docs[schemaBase+path.Base(name)] = doc
+		docs[schemaBase+path.Base(name)] = sync.OnceValues(func() (any, error) {
+			raw, err := fs.ReadFile(files, name)
+			if err != nil {
+				return nil, fmt.Errorf("read schema: %w", err)
+			}
+			doc, err := strictjson.Decode(raw)
+			if err != nil {
+				return nil, fmt.Errorf("decode %s: %w", name, err)
+			}
+			return doc, nil
+		})
 	}
 	return docs, nil
 }
 
-// registerFormats makes the schemas accept what package event can read, no more
-// and no less.
-func registerFormats(c *jsonschema.Compiler) {
-	// Loading a zone reads files, so the good names are kept. There are a few
-	// hundred of them.
-	var zones sync.Map
-	for name, check := range map[string]func(string) error{
-		"date": func(s string) error {
-			_, err := event.ParseDate(s)
-			return err
-		},
-		"date-time": func(s string) error {
-			return new(time.Time).UnmarshalText([]byte(s))
-		},
-		"iana-time-zone": func(s string) error {
-			if _, ok := zones.Load(s); ok {
-				return nil
-			}
-			if _, err := event.ParseTimeZone(s); err != nil {
-				return err
-			}
-			zones.Store(s, nil)
-			return nil
-		},
-	} {
-		c.RegisterFormat(&jsonschema.Format{Name: name, Validate: func(v any) error {
-			if s, ok := v.(string); ok {
-				return check(s)
-			}
-			return nil
-		}})
+// load resolves a $ref among the built-in schemas. It never reads a file outside
+// the binary or the net.
+func (d documents) load(id string) (any, error) {
+	if doc, ok := d[id]; ok {
+		return doc()
 	}
+	return nil, errors.New("the catalogue fetches nothing")
 }
 
 // Parse reads an event from outside. The error is an *InvalidError, or is
@@ -184,8 +132,8 @@ func (c *Catalog) ParseValue(v any) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, err
 	}
-	if err := s.compiled.Validate(v); err != nil {
-		return event.Event{}, s.invalid(err)
+	if broken := s.Validate(v); len(broken) > 0 {
+		return event.Event{}, invalid(s, broken)
 	}
 	return newEvent(attributes)
 }
@@ -193,14 +141,14 @@ func (c *Catalog) ParseValue(v any) (event.Event, error) {
 // schemaFor finds the schema of the type and version that the event claims. An
 // event that does not say what it is gets the schema of the envelope, which
 // requires that.
-func (c *Catalog) schemaFor(attributes map[string]any) (schema, error) {
+func (c *Catalog) schemaFor(attributes map[string]any) (*schema.Schema, error) {
 	name, ok := attributes["type"].(string)
 	if !ok || name == "" {
 		return c.envelope()
 	}
 	t, err := event.ParseType(name)
 	if err != nil {
-		return schema{}, ErrUnknownType
+		return nil, ErrUnknownType
 	}
 	id, _ := attributes["dataschema"].(string)
 	version, ok := versionOf(t, id)
@@ -209,7 +157,7 @@ func (c *Catalog) schemaFor(attributes map[string]any) (schema, error) {
 	}
 	compiled, ok := c.types[schemaID(t, version)]
 	if !ok {
-		return schema{}, ErrUnknownVersion
+		return nil, ErrUnknownVersion
 	}
 	return compiled()
 }
