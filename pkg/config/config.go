@@ -36,19 +36,26 @@ type Settings interface {
 func Load(s Settings) error {
 	var problems []error
 	v := reflect.ValueOf(s).Elem()
-	for _, f := range fields(v.Type()) {
-		if err := process(f, v.FieldByIndex(f.Index)); err != nil {
-			problems = append(problems, err)
+	all := fields(v.Type())
+	missing := func(f reflect.StructField) bool { return required(f) && v.FieldByIndex(f.Index).IsZero() }
+	// envconfig stops at the first bad variable. Reading each field on its own takes
+	// longer than the rest of a cold start, so it is done when something is wrong.
+	if envconfig.Process(prefix, s) != nil || slices.ContainsFunc(all, missing) {
+		for _, f := range all {
+			if err := process(f, v.FieldByIndex(f.Index)); err != nil {
+				problems = append(problems, err)
+			}
 		}
 	}
 	if len(problems) == 0 {
 		problems = s.problems()
 	}
-	return errors.Join(append(problems, misspelled()...)...)
+	return errors.Join(append(problems, misspelled(all)...)...)
 }
 
-// process reads one field. envconfig stops at the first bad variable; one struct
-// per field makes it report them all.
+func required(f reflect.StructField) bool { return f.Tag.Get("required") == "true" }
+
+// process reads one field, as a struct of its own.
 func process(f reflect.StructField, to reflect.Value) error {
 	one := reflect.New(reflect.StructOf([]reflect.StructField{{Name: f.Name, Type: f.Type, Tag: f.Tag}}))
 	err := envconfig.Process(prefix, one.Interface())
@@ -61,7 +68,7 @@ func process(f reflect.StructField, to reflect.Value) error {
 		return fmt.Errorf("%s %s", parse.KeyName, what)
 	}
 	value := one.Elem().Field(0)
-	if f.Tag.Get("required") == "true" && (err != nil || value.IsZero()) {
+	if required(f) && (err != nil || value.IsZero()) {
 		return fmt.Errorf("%s is required", variable(f))
 	}
 	to.Set(value)
@@ -99,8 +106,20 @@ func fields(t reflect.Type) []reflect.StructField {
 	return list
 }
 
-// misspelled finds variables that begin like ours and are none.
-func misspelled() []error {
+// misspelled finds variables that begin like ours and are none. Those of another
+// function are none of own and yet fine.
+func misspelled(own []reflect.StructField) []error {
+	var strangers []string
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		mine := func(f reflect.StructField) bool { return variable(f) == name }
+		if strings.HasPrefix(name, prefix+"_") && !slices.ContainsFunc(own, mine) {
+			strangers = append(strangers, name)
+		}
+	}
+	if len(strangers) == 0 {
+		return nil
+	}
 	known := map[string]bool{SigningKey: true}
 	for _, f := range functions() {
 		for _, x := range fields(reflect.TypeOf(f.settings).Elem()) {
@@ -108,9 +127,8 @@ func misspelled() []error {
 		}
 	}
 	var problems []error
-	for _, pair := range os.Environ() {
-		name, _, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, prefix+"_") || known[name] {
+	for _, name := range strangers {
+		if known[name] {
 			continue
 		}
 		err := fmt.Errorf("%s is no setting", name)
