@@ -41,11 +41,12 @@ type held struct {
 // Receiver opens a receiver on a queue without sessions. It connects at first use.
 // After queue.ErrUnavailable it may be used again, but a new one is the safer choice.
 func (c *Client) Receiver(queueName string) (*Receiver, error) {
-	client, err := c.taker()
+	conn, err := c.taker()
 	if err != nil {
 		return nil, err
 	}
-	receiver, err := client.NewReceiverForQueue(queueName, nil)
+	defer c.taken(conn)
+	receiver, err := conn.client.NewReceiverForQueue(queueName, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open receiver for %s: %w: %w", queueName, queue.ErrUnavailable, err)
 	}

@@ -60,14 +60,15 @@ func (c *Client) Accept(ctx context.Context, queueName, id string, wait time.Dur
 func (c *Client) accept(ctx context.Context, queueName string, wait time.Duration,
 	take func(context.Context, *azservicebus.Client) (*azservicebus.SessionReceiver, error),
 ) (*Session, error) {
-	client, err := c.taker()
+	conn, err := c.taker()
 	if err != nil {
 		return nil, err
 	}
+	defer c.taken(conn)
 	sent := time.Now()
 	accepting, cancel := patient(ctx, max(wait, leastWait))
 	defer cancel()
-	receiver, err := take(accepting, client)
+	receiver, err := take(accepting, conn.client)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
