@@ -32,7 +32,7 @@ func (h *Handler) EventBridge(ctx context.Context, raw json.RawMessage) error {
 		return ErrNotBusEvent
 	}
 	id := strings.ToLower(e.ID)
-	if !uuidPattern.MatchString(id) {
+	if !isUUID(id) {
 		id = newUUID()
 	}
 	ctx = correlation.With(ctx, id)

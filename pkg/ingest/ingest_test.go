@@ -610,8 +610,15 @@ func TestCorrelation(t *testing.T) {
 	for name, tt := range map[string]struct{ header, value, want string }{
 		"Trace":        {"Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"},
 		"ZeroTrace":    {"Traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", ""},
+		"LaterTrace":   {"Traceparent", "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes", "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"},
 		"BadTrace":     {"Traceparent", "4bf92f3577b34da6a3ce929d0e0e4736", ""},
+		"LoudTrace":    {"Traceparent", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", ""},
+		"CutTrace":     {"Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0", ""},
+		"ShiftedTrace": {"Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01", ""},
 		"OwnID":        {"X-Correlation-Id", "0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e"},
+		"OwnIDUpper":   {"X-Correlation-Id", "0F8FAD5B-D9CB-469F-A165-70867728950E", "0f8fad5b-d9cb-469f-a165-70867728950e"},
+		"OwnIDTooLong": {"X-Correlation-Id", "0f8fad5b-d9cb-469f-a165-70867728950e-0", ""},
+		"OwnIDNotHex":  {"X-Correlation-Id", "0f8fad5b-d9cb-469f-a165-70867728950g", ""},
 		"OwnIDNoUUID":  {"X-Correlation-Id", "ada@contoso.example", ""},
 		"NothingGiven": {"X-Nothing", "", ""},
 	} {

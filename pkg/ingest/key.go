@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -105,23 +104,43 @@ func sessionID(e event.Event) string {
 	return event.NewKey(e.Origin, strings.ToLower(who))
 }
 
-var (
-	uuidPattern        = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-	traceparentPattern = regexp.MustCompile(`^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}`)
-	noTrace            = strings.Repeat("0", 32)
-)
-
 // correlationID follows the delivery to Graph, whose client-request-id is a UUID:
 // the sender's trace id (w3.org/TR/trace-context) in that form, or its own UUID, or
 // a new one.
 func correlationID(h http.Header) string {
-	if m := traceparentPattern.FindStringSubmatch(h.Get("Traceparent")); m != nil && m[1] != noTrace {
-		return uuidForm(m[1])
+	if trace, ok := traceID(h.Get("Traceparent")); ok {
+		return uuidForm(trace)
 	}
-	if id := strings.ToLower(h.Get("X-Correlation-Id")); uuidPattern.MatchString(id) {
+	if id := strings.ToLower(h.Get("X-Correlation-Id")); isUUID(id) {
 		return id
 	}
 	return newUUID()
+}
+
+// traceID reads a traceparent of any version: later ones only add to the first.
+func traceID(parent string) (string, bool) {
+	const first = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	if len(parent) < first || !hexGroups(parent[:first], 2, 32, 16, 2) {
+		return "", false
+	}
+	id := parent[3:35]
+	return id, strings.Trim(id, "0") != ""
+}
+
+// isUUID takes lower case only.
+func isUUID(s string) bool { return hexGroups(s, 8, 4, 4, 4, 12) }
+
+// hexGroups reports whether s is groups of so many lower-case hexadecimal digits,
+// with hyphens between them.
+func hexGroups(s string, lengths ...int) bool {
+	for i, length := range lengths {
+		group, rest, more := strings.Cut(s, "-")
+		if len(group) != length || strings.Trim(group, "0123456789abcdef") != "" || more != (i < len(lengths)-1) {
+			return false
+		}
+		s = rest
+	}
+	return true
 }
 
 func uuidForm(hex32 string) string {

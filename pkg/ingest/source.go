@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -123,10 +122,10 @@ type source struct {
 	facts map[string]any
 }
 
-var (
-	namePattern    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
-	mappingPattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-)
+// isName reports whether s is made of a to z, 0 to 9 and hyphens between them.
+func isName(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" && strings.Trim(s, "-") == s
+}
 
 func (s Source) compile() (*source, error) {
 	out := &source{Source: s, facts: map[string]any{"name": s.Name, "timeZone": s.TimeZone}}
@@ -136,7 +135,7 @@ func (s Source) compile() (*source, error) {
 			problems = append(problems, fmt.Errorf("source %q: %w", s.Name, err))
 		}
 	}
-	if !namePattern.MatchString(s.Name) {
+	if !isName(s.Name) || len(s.Name) > 32 {
 		add(errors.New("name: use at most 32 of a to z, 0 to 9 and -"))
 	}
 	var err error
@@ -187,7 +186,7 @@ func compileMapping(text string) (*mapping.Program, error) {
 	if text == "" {
 		return nil, errors.New("mapping: is required for the format mapped")
 	}
-	if mappingPattern.MatchString(text) {
+	if isName(text) {
 		program, err := fs.ReadFile(events.FS(), "mappings/"+text+".jq")
 		if err != nil {
 			return nil, fmt.Errorf("mapping: the catalogue has no %q (there are: %s)", text, strings.Join(mappingNames(), ", "))

@@ -88,3 +88,18 @@ func TestValidateReportsEverything(t *testing.T) {
 		t.Error("no source, no error")
 	}
 }
+
+func TestNameOfSource(t *testing.T) {
+	for name, good := range map[string]bool{
+		"a": true, "7": true, "work-day-2": true, "a--b": true, strings.Repeat("a", 32): true,
+		"": false, "-": false, "-a": false, "a-": false, "Workday": false, "work_day": false, "work day": false, "wörk": false,
+		"a/b": false, "a\n": false, strings.Repeat("a", 33): false,
+	} {
+		s := ingest.Source{
+			Name: name, Format: ingest.CloudEvents, EventBridge: &ingest.EventBridgeRule{Source: "hr"}, Types: []string{"employee.*"},
+		}
+		if err := s.Validate(); (err == nil) != good {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
