@@ -73,6 +73,7 @@ type Function struct {
 	logs logs
 
 	coldStarts []time.Duration
+	ended      string
 	closed     bool
 }
 
@@ -182,7 +183,16 @@ func (f *Function) run(ctx context.Context, in *invocation) ([]byte, error) {
 
 func (f *Function) kill() {
 	f.env.kill()
+	f.ended = f.env.exitState()
 	f.env = nil
+}
+
+// Ended is how the process of the last execution environment that is gone ended, as
+// "exit status 0" or "signal: killed"; empty while none is gone.
+func (f *Function) Ended() string {
+	<-f.busy
+	defer func() { f.busy <- struct{}{} }()
+	return f.ended
 }
 
 // ColdStarts are the times from process start to the first poll, one per
@@ -211,7 +221,9 @@ func (f *Function) Close() error {
 	}
 	env := f.env
 	f.env = nil
-	return env.shutdown()
+	err := env.shutdown()
+	f.ended = env.exitState()
+	return err
 }
 
 func decodeError(b []byte) *FunctionError {

@@ -226,12 +226,21 @@ func TestInit(t *testing.T) {
 }
 
 func TestShutdown(t *testing.T) {
-	for name, env := range map[string]map[string]string{"Clean": nil, "Hanging": {"FN_CLOSE": "hang"}} {
+	for name, tt := range map[string]struct {
+		env   map[string]string
+		ended string
+	}{
+		"Clean":   {nil, "exit status 0"},
+		"Hanging": {map[string]string{"FN_CLOSE": "hang"}, "signal: killed"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			f := start(t, lambda.Config{Env: env})
+			f := start(t, lambda.Config{Env: tt.env})
 			post(t, f, "/log", "")
 			if err := f.Close(); err != nil {
 				t.Fatal(err)
+			}
+			if got := f.Ended(); got != tt.ended {
+				t.Errorf("ended by %s, want %s", got, tt.ended)
 			}
 			if got := f.Stdout(); got != "to stdout\nclosed\n" {
 				t.Errorf("stdout: %q", got)
