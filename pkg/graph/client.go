@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 	kiotaauth "github.com/microsoft/kiota-authentication-azure-go"
 	kiotahttp "github.com/microsoft/kiota-http-go"
 	jsonserialization "github.com/microsoft/kiota-serialization-json-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 	"github.com/microsoftgraph/msgraph-sdk-go/policies"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
@@ -138,7 +140,12 @@ func loopback(host string) bool {
 // call runs one request of an operation and classifies its failure. A missing
 // answer is a failure: a list that is not there must not read as an empty one.
 func call[T any](ctx context.Context, c *Client, op operation, send func(context.Context) (T, error)) (T, error) {
-	x := &exchange{}
+	return callMany(ctx, c, op, 1, send)
+}
+
+// callMany is call for a request that Graph counts as n.
+func callMany[T any](ctx context.Context, c *Client, op operation, n int, send func(context.Context) (T, error)) (T, error) {
+	x := &exchange{op: op, count: n}
 	requestCtx, cancel := context.WithTimeout(context.WithValue(ctx, exchangeKey{}, x), c.timeout)
 	defer cancel()
 	got, err := send(requestCtx)
@@ -150,6 +157,37 @@ func call[T any](ctx context.Context, c *Client, op operation, send func(context
 		return none, op.failure(ctx, x, err)
 	}
 	return got, nil
+}
+
+// raw sends a request that the SDK has no builder for, and returns the body of the
+// answer; op.failure knows the errors. The path is escaped and begins with the
+// version. A body is JSON.
+func (c *Client) raw(ctx context.Context, method abstractions.HttpMethod, path string, body any, header ...string) ([]byte, error) {
+	r := abstractions.NewRequestInformation()
+	r.Method = method
+	u, err := url.Parse(c.origin + path)
+	if err != nil {
+		return nil, errBadLink
+	}
+	r.SetUri(*u)
+	r.Headers.TryAdd("Accept", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Headers.Remove(header[i])
+		r.Headers.Add(header[i], header[i+1])
+	}
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		r.SetStreamContentAndContentType(data, "application/json")
+	}
+	got, err := c.adapter.SendPrimitive(ctx, r, "[]byte", abstractions.ErrorMappings{"XXX": odataerrors.CreateODataErrorFromDiscriminatorValue})
+	if err != nil {
+		return nil, err
+	}
+	data, _ := got.([]byte)
+	return data, nil
 }
 
 // page is one page of a collection.

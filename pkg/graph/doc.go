@@ -9,7 +9,7 @@
 // Every failed method returns an error of one of these classes:
 //
 //	answer                              class
-//	404                                 identity.ErrNotFound (DeletePass: success; SendMail, PassPolicy: identity.ErrRefused)
+//	404                                 identity.ErrNotFound (DeletePass: success; Risk: none; a $batch, SendMail, PassPolicy, CountUsers: identity.ErrRefused)
 //	401, 403                            identity.ErrForbidden; the text names the permission the operation needs
 //	400 and any other 4xx, 3xx          identity.ErrRefused with Graph's error code
 //	408, 409, 423, 425                  *identity.RetryError
@@ -19,18 +19,39 @@
 //	none because ctx ended              the error of ctx
 //	no token                            the class that the credential reports, else *identity.RetryError
 //
+// The items of a $batch have each a status of their own, by the same table. What a
+// deletion of methods makes of it:
+//
+//	status of the item or request       outcome of the method
+//	2xx                                 deleted
+//	404                                 gone
+//	400                                 blocked: the default method, or a phone that another depends on; the code is
+//	                                    the same for all refusals, and texts are not read, so a later round decides
+//	401, 403                            forbidden
+//	429                                 throttled, with After
+//	408, 409, 423, 425, 5xx, none       unavailable; Unknown after 5xx and without an answer
+//	any other 4xx                       refused
+//	no request: password, unknown kind  remains
+//	no request: stopped before          untried
+//
 // Texts hold the operation, the status, Graph's error code and its request id. They
 // hold no message of Graph and no body: those may quote an address or a pass.
 //
 // # Retries
 //
-// A read is repeated once, after a short pause, when the connection was cut or the
-// answer was 5xx without Retry-After. A write is never repeated here, nor is
+// A read, a $batch of reads included, is repeated once, after a short pause, when the
+// connection was cut or the answer was 5xx without Retry-After. A write is never repeated here, nor is
 // anything after 429: waiting belongs to the lane, which holds no lock meanwhile
 // and re-reads the tenant before it acts again. That is why kiota's retry
 // middleware is not installed: it repeats writes and sleeps up to three minutes.
 // Its compression middleware is not installed either; bodies are a few hundred
 // bytes.
+//
+// # Beta
+//
+// Sign-in preferences, and methods of some kinds, exist in beta only. Their requests
+// are written here by hand, as the SDK knows v1.0; AllMethods and MethodsAndDefault
+// read from beta because v1.0 may leave such methods out.
 //
 // # Serializers
 //

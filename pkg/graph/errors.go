@@ -20,6 +20,7 @@ type class int
 const (
 	classDirectory class = iota + 1
 	classMethods
+	classProtection
 	classMail
 )
 
@@ -29,6 +30,8 @@ func (c class) window() time.Duration {
 	switch c {
 	case classDirectory, classMethods:
 		return 10 * time.Second
+	case classProtection:
+		return time.Second
 	case classMail:
 		return time.Minute
 	default:
@@ -63,8 +66,20 @@ var (
 	issuePass     = operation{name: "issue pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All", refusal: "the pass policy is off or does not cover the person or the lifetime, or the account is an external guest"}
 	deletePass    = operation{name: "delete pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All"}
 	readPassRules = operation{name: "read pass policy", impersonal: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
+	readMethods   = operation{name: "read methods and preferences", class: classMethods, permission: "UserAuthenticationMethod.Read.All"}
+	setDefault    = operation{name: "set default method", class: classMethods, write: true, permission: "UserAuthenticationMethod.ReadWrite.All", refusal: "the method is not registered"}
+	deleteMethod  = operation{name: "delete method", class: classMethods, write: true, permission: "UserAuthenticationMethod.ReadWrite.All or the UserAuthMethod permission of the kind", refusal: "it is the default method, or an alternate mobile phone depends on it"}
+	setEnabled    = operation{name: "block or unblock sign-in", class: classDirectory, write: true, permission: "User.EnableDisableAccount.All and User.Read.All" + privileged}
+	revoke        = operation{name: "revoke sessions", class: classDirectory, write: true, permission: "User.RevokeSessions.All", refusal: "an external user's sessions belong to the home tenant"}
+	setPassword   = operation{name: "set random password", class: classDirectory, write: true, permission: "User-PasswordProfile.ReadWrite.All" + privileged, refusal: "the account is owned by an on-premises directory"}
+	readRisk      = operation{name: "read user risk", class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
+	countUsers    = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
 	sendMail      = operation{name: "send mail", impersonal: true, class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
 )
+
+// privileged is what a change of an administrator's account needs on top ("Who can
+// perform sensitive actions" in Graph's page on users).
+const privileged = "; for a person who holds a role, or a member or owner of a role-assignable group, also the directory role Privileged Authentication Administrator"
 
 var errEmptyAnswer = errors.New("empty answer")
 
@@ -105,7 +120,7 @@ func (op operation) failure(ctx context.Context, x *exchange, err error) error {
 	noToken := errors.As(err, &te)
 	switch {
 	case x.status >= 400 && !noToken:
-		return op.answer(x, err)
+		return op.answer(x.status, x.header, errorCode(err))
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", op.name, ctx.Err())
 	case noToken:
@@ -128,35 +143,52 @@ func (op operation) unknown(why string) error {
 	return &identity.RetryError{Unknown: op.write, Err: fmt.Errorf("%s: %s", op.name, why)}
 }
 
+// answerError is an answer of 400 or more.
+type answerError struct {
+	status int
+	text   string
+	class  error // nil when time may cure it
+}
+
+func (e *answerError) Error() string { return e.text }
+func (e *answerError) Unwrap() error { return e.class }
+
 // answer is the class of an answer of 400 or more.
-func (op operation) answer(x *exchange, err error) error {
-	text := fmt.Sprintf("%s: Graph answers %d", op.name, x.status)
-	if code := errorCode(err); code != "" {
-		text += " " + code
+func (op operation) answer(status int, header http.Header, code string) error {
+	e := &answerError{status: status, text: fmt.Sprintf("%s: Graph answers %d", op.name, status)}
+	if code != "" {
+		e.text += " " + code
 	}
-	if id := plain(x.header.Get("request-id")); id != "" {
-		text += ", request " + id
+	if id := plain(header.Get("request-id")); id != "" {
+		e.text += ", request " + id
 	}
-	after := retryAfter(x.header, time.Now())
+	after := retryAfter(header, time.Now())
 	switch {
-	case x.status == http.StatusNotFound && !op.impersonal:
-		return fmt.Errorf("%s: %w", text, identity.ErrNotFound)
-	case x.status == http.StatusUnauthorized, x.status == http.StatusForbidden:
-		return fmt.Errorf("%s: %w: the app needs %s", text, identity.ErrForbidden, op.permission)
-	case x.status == http.StatusTooManyRequests:
+	case status == http.StatusNotFound && !op.impersonal:
+		return e.as(identity.ErrNotFound, "")
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return e.as(identity.ErrForbidden, ": the app needs "+op.permission)
+	case status == http.StatusTooManyRequests:
 		if after == 0 {
 			after = op.class.window()
 		}
-		return &identity.RetryError{After: after, Err: errors.New(text)}
-	case x.status == http.StatusRequestTimeout, x.status == http.StatusConflict, x.status == http.StatusLocked, x.status == http.StatusTooEarly:
-		return &identity.RetryError{After: after, Err: errors.New(text)}
-	case x.status >= 500:
-		return &identity.RetryError{After: after, Unknown: op.write, Err: errors.New(text)}
+		return &identity.RetryError{After: after, Err: e}
+	case status == http.StatusRequestTimeout, status == http.StatusConflict, status == http.StatusLocked, status == http.StatusTooEarly:
+		return &identity.RetryError{After: after, Err: e}
+	case status >= 500:
+		return &identity.RetryError{After: after, Unknown: op.write, Err: e}
 	case op.refusal != "":
-		return fmt.Errorf("%s: %w (%s)", text, identity.ErrRefused, op.refusal)
+		return e.as(identity.ErrRefused, " ("+op.refusal+")")
 	default:
-		return fmt.Errorf("%s: %w", text, identity.ErrRefused)
+		return e.as(identity.ErrRefused, "")
 	}
+}
+
+// as gives the error its class.
+func (e *answerError) as(class error, more string) error {
+	e.text += ": " + class.Error() + more
+	e.class = class
+	return e
 }
 
 // errorCode is Graph's own code of an error body. ODataError's Error method is not

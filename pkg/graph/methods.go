@@ -11,8 +11,9 @@ import (
 	"mfaflow/pkg/identity"
 )
 
-// Methods lists the person's authentication methods, the password and a pass
-// included. A type unknown to us or to the SDK is kept as its own kind.
+// Methods lists the person's authentication methods of Graph v1.0, the password and
+// a pass included. A type unknown to us or to the SDK is kept as its own kind. Types
+// that exist in beta only may be missing: see AllMethods.
 func (c *Client) Methods(ctx context.Context, id identity.UserID) ([]identity.Method, error) {
 	user, err := c.user(listMethods, id)
 	if err != nil {
@@ -30,12 +31,15 @@ func (c *Client) Methods(ctx context.Context, id identity.UserID) ([]identity.Me
 	}
 	methods := make([]identity.Method, 0, len(list))
 	for _, m := range list {
-		if m == nil || text(m.GetId()) == "" || kind(m) == "" {
+		if m == nil || text(m.GetId()) == "" || kind(text(m.GetOdataType())) == "" {
 			return nil, listMethods.unreadable("a method without id or type")
 		}
-		method := identity.Method{ID: *m.GetId(), Kind: kind(m)}
+		method := identity.Method{ID: *m.GetId(), Kind: kind(text(m.GetOdataType()))}
 		if created, ok := m.(interface{ GetCreatedDateTime() *time.Time }); ok {
 			method.CreatedAt = moment(created.GetCreatedDateTime())
+		}
+		if phone, ok := m.(models.PhoneAuthenticationMethodable); ok && phone.GetPhoneType() != nil {
+			method.Phone = identity.PhoneType(phone.GetPhoneType().String())
 		}
 		methods = append(methods, method)
 	}
@@ -43,8 +47,8 @@ func (c *Client) Methods(ctx context.Context, id identity.UserID) ([]identity.Me
 }
 
 // kind is a method's OData type without what all of them share.
-func kind(m models.AuthenticationMethodable) identity.MethodKind {
-	name := strings.TrimPrefix(text(m.GetOdataType()), "#microsoft.graph.")
+func kind(odataType string) identity.MethodKind {
+	name := strings.TrimPrefix(odataType, "#microsoft.graph.")
 	if short := strings.TrimSuffix(name, "AuthenticationMethod"); short != "" {
 		name = short
 	}

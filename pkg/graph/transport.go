@@ -13,9 +13,11 @@ import (
 	"mfaflow/pkg/correlation"
 )
 
-// exchange is what the wire said last about one call. The SDK loses the status of
-// an answer whose body is no JSON.
+// exchange is one call and what the wire said last about it. The SDK loses the
+// status of an answer whose body is no JSON.
 type exchange struct {
+	op     operation
+	count  int // requests that Graph counts
 	status int
 	header http.Header
 }
@@ -27,6 +29,9 @@ const readRetryPause = 200 * time.Millisecond
 // errRedirect: Graph's API does not redirect these requests, so a redirect comes
 // from something in between.
 var errRedirect = errors.New("redirected")
+
+// errNoExchange: every request belongs to an operation.
+var errNoExchange = errors.New("request outside an operation")
 
 // transport stamps every request with the correlation id, records it, and repeats
 // a read once (see the package doc).
@@ -40,19 +45,23 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := t.send(req, body)
-	if req.Method != http.MethodGet || !worthRepeating(resp, err) || !wait(req.Context(), t.pause) {
+	x, _ := req.Context().Value(exchangeKey{}).(*exchange)
+	if x == nil {
+		return nil, errNoExchange
+	}
+	resp, err := t.send(req, x, body)
+	if x.op.write || !worthRepeating(resp, err) || !wait(req.Context(), t.pause) {
 		return resp, err
 	}
 	if resp != nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 		resp.Body.Close()
 	}
-	return t.send(req, body)
+	return t.send(req, x, body)
 }
 
 // send is one round trip.
-func (t *transport) send(req *http.Request, body []byte) (*http.Response, error) {
+func (t *transport) send(req *http.Request, x *exchange, body []byte) (*http.Response, error) {
 	ctx := req.Context()
 	req = req.Clone(ctx)
 	// kiota leaves the length out, which makes net/http send chunks and refuse to
@@ -67,16 +76,12 @@ func (t *transport) send(req *http.Request, body []byte) (*http.Response, error)
 	req.Header.Set("client-request-id", requestID(ctx))
 	req.Header.Set("return-client-request-id", "true")
 
-	x, _ := ctx.Value(exchangeKey{}).(*exchange)
-	if x == nil {
-		x = &exchange{}
-	}
-	*x = exchange{}
+	x.status, x.header = 0, nil
 	begin := time.Now()
 	resp, err := t.next.RoundTrip(req)
 	record := correlation.Call{Method: req.Method, Path: req.URL.Path, Duration: time.Since(begin)}
 	if err == nil {
-		*x = exchange{status: resp.StatusCode, header: resp.Header}
+		x.status, x.header = resp.StatusCode, resp.Header
 		record.Status = resp.StatusCode
 		record.RequestID = plain(resp.Header.Get("request-id"))
 	}

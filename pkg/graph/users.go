@@ -3,10 +3,12 @@ package graph
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
@@ -17,6 +19,7 @@ import (
 var accountFields = []string{
 	"id", "userPrincipalName", "displayName", "mail", "employeeId", "otherMails", "accountEnabled", "userType",
 	"creationType", "externalUserState", "onPremisesSyncEnabled", "createdDateTime",
+	"signInSessionsValidFromDateTime", "lastPasswordChangeDateTime",
 }
 
 // signInPause is how long signInActivity is left out after the directory refused to
@@ -104,6 +107,22 @@ func (c *Client) Account(ctx context.Context, id identity.UserID) (identity.Acco
 	return account(readUser, u)
 }
 
+// CountUsers is the number of accounts in the tenant, guests and disabled ones
+// included. Graph counts in an index that lags by minutes.
+func (c *Client) CountUsers(ctx context.Context) (int, error) {
+	body, err := call(ctx, c, countUsers, func(ctx context.Context) ([]byte, error) {
+		return c.raw(ctx, abstractions.GET, "/v1.0/users/$count", nil, "ConsistencyLevel", "eventual", "Accept", "text/plain")
+	})
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(string(body), "\ufeff")), 10, 31)
+	if err != nil {
+		return 0, countUsers.unreadable("a count that is no number")
+	}
+	return int(n), nil
+}
+
 // Manager reads the account of the person's manager; ErrNotFound when there is
 // none, or when the manager is a contact without an account.
 func (c *Client) Manager(ctx context.Context, id identity.UserID) (identity.Account, error) {
@@ -163,6 +182,9 @@ func account(op operation, u models.Userable) (identity.Account, error) {
 		Guest:             strings.EqualFold(text(u.GetUserType()), "Guest"),
 		Synced:            flag(u.GetOnPremisesSyncEnabled()),
 		CreatedAt:         moment(u.GetCreatedDateTime()),
+
+		SessionsValidFrom:  moment(u.GetSignInSessionsValidFromDateTime()),
+		LastPasswordChange: moment(u.GetLastPasswordChangeDateTime()),
 	}
 	// An invited account keeps its credentials at home, whether it is a Guest or a
 	// Member here.

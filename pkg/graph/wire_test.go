@@ -2,6 +2,7 @@ package graph_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -94,6 +95,42 @@ var operations = []struct {
 	}},
 	{"PassPolicy", false, "Policy.Read.AuthenticationMethod", func(ctx context.Context, c *graph.Client) error {
 		_, err := c.PassPolicy(ctx)
+		return err
+	}},
+	{"MethodsAndDefault", false, "UserAuthenticationMethod.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.MethodsAndDefault(ctx, someone)
+		return err
+	}},
+	{"AllMethods", false, "UserAuthenticationMethod.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.AllMethods(ctx, someone)
+		return err
+	}},
+	{"DeleteMethods of one", true, "UserAuthenticationMethod.ReadWrite.All", func(ctx context.Context, c *graph.Client) error {
+		r, err := c.DeleteMethods(ctx, someone, []identity.Method{{Kind: identity.MethodFIDO2, ID: "key-9"}}, false)
+		return errors.Join(err, r[0].Err)
+	}},
+	{"DeleteMethods", true, "UserAuthenticationMethod.ReadWrite.All", func(ctx context.Context, c *graph.Client) error {
+		r, err := c.DeleteMethods(ctx, someone, []identity.Method{{Kind: identity.MethodFIDO2, ID: "key-8"}, {Kind: identity.MethodEmail, ID: "e"}}, false)
+		return errors.Join(err, r[0].Err, r[1].Err)
+	}},
+	{"SetDefaultMethod", true, "UserAuthenticationMethod.ReadWrite.All", func(ctx context.Context, c *graph.Client) error {
+		return c.SetDefaultMethod(ctx, sean, identity.Method{Kind: identity.MethodPhone, Phone: identity.PhoneMobile})
+	}},
+	{"SetEnabled", true, "User.EnableDisableAccount.All", func(ctx context.Context, c *graph.Client) error {
+		return c.SetEnabled(ctx, someone, true)
+	}},
+	{"RevokeSessions", true, "User.RevokeSessions.All", func(ctx context.Context, c *graph.Client) error {
+		return c.RevokeSessions(ctx, someone)
+	}},
+	{"SetRandomPassword", true, "User-PasswordProfile.ReadWrite.All", func(ctx context.Context, c *graph.Client) error {
+		return c.SetRandomPassword(ctx, sean)
+	}},
+	{"Risk", false, "IdentityRiskyUser.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Risk(ctx, someone)
+		return err
+	}},
+	{"CountUsers", false, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.CountUsers(ctx)
 		return err
 	}},
 	{"SendMail", true, "Mail.Send", func(ctx context.Context, c *graph.Client) error {

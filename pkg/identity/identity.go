@@ -48,6 +48,11 @@ type Account struct {
 	// LastSignIn is zero when the account never signed in, or when the directory
 	// does not tell (no licence, no permission).
 	LastSignIn time.Time
+	// SessionsValidFrom is the time since which sign-in sessions count: what
+	// revoking sessions moves. LastPasswordChange is when the password was last set.
+	// Both are zero when the directory does not tell.
+	SessionsValidFrom  time.Time
+	LastPasswordChange time.Time
 }
 
 // Matches reports whether every identifier of r that the account can answer for
@@ -70,48 +75,6 @@ func (a Account) Matches(r Reference) (agrees, matched bool) {
 		}
 	}
 	return agrees, matched
-}
-
-// MethodKind is the kind of an authentication method. The zero value is invalid.
-type MethodKind string
-
-// The kinds of Microsoft Graph v1.0 and beta, named after their @odata.type
-// without "#microsoft.graph." and "AuthenticationMethod". A kind outside this
-// list is kept as Graph spells it and is never taken for a known one.
-const (
-	MethodPassword            MethodKind = "password"
-	MethodPhone               MethodKind = "phone"
-	MethodEmail               MethodKind = "email"
-	MethodFIDO2               MethodKind = "fido2"
-	MethodWindowsHello        MethodKind = "windowsHelloForBusiness"
-	MethodAuthenticator       MethodKind = "microsoftAuthenticator"
-	MethodSoftwareOATH        MethodKind = "softwareOath"
-	MethodHardwareOATH        MethodKind = "hardwareOath"
-	MethodPlatformCredential  MethodKind = "platformCredential"
-	MethodExternal            MethodKind = "external"
-	MethodQRCodePIN           MethodKind = "qrCodePin"
-	MethodTemporaryAccessPass MethodKind = "temporaryAccessPass"
-)
-
-// Method is one registered authentication method.
-type Method struct {
-	ID   string
-	Kind MethodKind
-	// CreatedAt is zero for kinds whose creation time the directory does not keep.
-	CreatedAt time.Time
-}
-
-// UsableForMFA reports whether the method lets its owner pass multi-factor
-// authentication. A password is no second factor, e-mail serves password reset
-// only, and a pass is judged by itself. Unknown kinds count as usable, so that a
-// person who may already be registered is never taken for a blank account.
-func (m Method) UsableForMFA() bool {
-	switch m.Kind {
-	case MethodPassword, MethodEmail, MethodTemporaryAccessPass:
-		return false
-	default:
-		return true
-	}
 }
 
 // Pass is a Temporary Access Pass without its value, which the directory tells

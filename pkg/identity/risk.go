@@ -35,9 +35,9 @@ type Risk struct {
 	UpdatedAt time.Time
 }
 
-// AtRisk reports whether the risk stands: it was not dismissed, remediated or
+// Active reports whether the risk stands: it was not dismissed, remediated or
 // confirmed safe. A state we do not know counts as standing.
-func (r Risk) AtRisk() bool {
+func (r Risk) Active() bool {
 	switch r.State {
 	case RiskStateNone, RiskStateConfirmedSafe, RiskStateRemediated, RiskStateDismissed:
 		return false

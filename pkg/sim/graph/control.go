@@ -19,7 +19,7 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]any{"tenant": s.TenantID(), "authority": s.AuthorityURL(), "see": []string{
 			"GET /sim/users", "GET /sim/apps", "GET /sim/mailboxes", "GET /sim/mailboxes/{address}", "GET|DELETE /sim/requests",
 			"GET|POST|DELETE /sim/faults", "DELETE /sim/faults/{id}", "PUT /sim/throttle", "PUT /sim/latency",
-			"POST /sim/provision", "POST /sim/sign-in",
+			"POST /sim/provision", "POST /sim/sign-in", "POST /sim/risk",
 		}})
 	case r.Method == http.MethodGet && path == "/users":
 		writeJSON(w, http.StatusOK, s.people())
@@ -67,6 +67,14 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 			EmployeeID string `json:"employeeId"`
 		}) (any, error) {
 			return s.Provision(v.EmployeeID)
+		})
+	case r.Method == http.MethodPost && path == "/risk":
+		control(w, r, func(v struct {
+			User  string `json:"user"`
+			Level string `json:"riskLevel"`
+			State string `json:"riskState"`
+		}) (any, error) {
+			return v, s.SetRisk(v.User, v.Level, v.State)
 		})
 	case r.Method == http.MethodPost && path == "/sign-in":
 		control(w, r, func(v struct {

@@ -264,7 +264,7 @@ func (s *Server) getPasswordMethods(r *request) (response, error) {
 // preferredMethods are the values of userPreferredMethodForSecondaryAuthentication with
 // the methods that can serve each.
 func preferredMethods(u *User, preference string) (candidates []*Method, known bool) {
-	matches := func(m *Method) bool { return false }
+	var matches func(*Method) bool
 	switch preference {
 	case "push":
 		matches = func(m *Method) bool {

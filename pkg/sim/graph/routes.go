@@ -112,6 +112,13 @@ func newRoutes() routeTable {
 	add("GET", "/identity/conditionalAccess/policies", ClassProtection, readAccess, (*Server).listConditionalAccess)
 	add("GET", "/identity/conditionalAccess/policies/{policy}", ClassProtection, readAccess, (*Server).getConditionalAccess)
 
+	readRisk := []string{"IdentityRiskyUser.Read.All", "IdentityRiskyUser.ReadWrite.All"}
+	add("GET", "/identityProtection/riskyUsers", ClassProtection, readRisk, (*Server).listRiskyUsers)
+	add("GET", "/identityProtection/riskyUsers/{user}", ClassProtection, readRisk, (*Server).getRiskyUser)
+	for _, verdict := range []string{"confirmCompromised", "confirmSafe", "dismiss"} {
+		add("POST", "/identityProtection/riskyUsers/"+verdict, ClassProtection, []string{"IdentityRiskyUser.ReadWrite.All"}, (*Server).judgeRiskyUsers)
+	}
+
 	add("POST", "/users/{user}/sendMail", ClassMail, []string{"Mail.Send"}, (*Server).sendMail)
 	return t
 }

@@ -146,6 +146,7 @@ type User struct {
 	DefaultMethod string            `json:"defaultMethod,omitempty"` // id of the default second factor
 	Preferences   SignInPreferences `json:"signInPreferences"`
 	PerUserMFA    string            `json:"perUserMfaState,omitempty"` // empty means disabled
+	Risk          *Risk             `json:"risk,omitempty"`            // nil: identity protection never judged the person
 	pass          *Pass
 	deletedAt     *time.Time
 }
@@ -292,6 +293,11 @@ func (t *Tenant) validate() error {
 		if u.DefaultMethod != "" && u.method(u.DefaultMethod) == nil {
 			fail("user %s: default method %s is not registered", u.UserPrincipalName, u.DefaultMethod)
 		}
+		if u.Risk != nil {
+			if err := u.Risk.validate(); err != nil {
+				fail("user %s: %w", u.UserPrincipalName, err)
+			}
+		}
 		for _, m := range u.Methods {
 			if m.Kind == "password" || m.Kind == "temporaryAccessPass" {
 				fail("user %s: a %s is not listed among the methods", u.UserPrincipalName, m.Kind)
@@ -357,6 +363,10 @@ func (u *User) clone() *User {
 	if u.SignInActivity != nil {
 		a := *u.SignInActivity
 		c.SignInActivity = &a
+	}
+	if u.Risk != nil {
+		r := *u.Risk
+		c.Risk = &r
 	}
 	if u.pass != nil {
 		p := *u.pass
