@@ -7,11 +7,10 @@ const (
 	codeCoordinator = 0x30
 )
 
-const (
-	sourceFilter = 7 // index of filter in a source
-)
+// sourceFilter is the index of the filter in a source.
+const sourceFilter = 7
 
-// symbolicDescriptors maps the long names some clients use to the short numbers.
+// symbolicDescriptor turns the long names that some clients use into the numbers.
 func symbolicDescriptor(s Symbol) (uint64, bool) {
 	switch s {
 	case "amqp:open:list":

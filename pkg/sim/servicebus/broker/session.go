@@ -202,7 +202,7 @@ func (q *Queue) acceptable(err error) error {
 	return nil
 }
 
-// held checks that r still holds its session; the queue is locked.
+// holds checks that r still has its session. The queue is locked.
 func (r *Receiver) holds() error {
 	if r.session == nil || r.session.holder != r {
 		return sessionLost()
