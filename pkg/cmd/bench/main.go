@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 
 	"mfaflow/pkg/bench"
@@ -28,13 +29,17 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, bench.Bin(*bin), *asJSON, flag.Args()); err != nil {
+	if err := run(ctx, *bin, *asJSON, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, bin bench.Bin, asJSON bool, names []string) error {
+func run(ctx context.Context, folder string, asJSON bool, names []string) error {
+	folder, err := filepath.Abs(folder) // processes run in folders of their own
+	if err != nil {
+		return err
+	}
 	measurements := bench.Measurements()
 	for _, name := range names {
 		if !slices.ContainsFunc(measurements, func(m bench.Measurement) bool { return m.Name == name }) {
@@ -47,7 +52,7 @@ func run(ctx context.Context, bin bench.Bin, asJSON bool, names []string) error 
 		if len(names) > 0 && !slices.Contains(names, m.Name) {
 			continue
 		}
-		g := m.Run(ctx, bin)
+		g := m.Run(ctx, bench.Bin(folder))
 		if g.Error != "" {
 			failed = errors.Join(failed, errors.New(g.Name+" "+g.Error))
 		}
