@@ -186,6 +186,20 @@ func TestRefused(t *testing.T) {
 			"MFAFLOW_LANES_QUEUE is not a queue name of letters, digits, period, hyphen, underscore and slash",
 			"MFAFLOW_QUARANTINE_QUEUE names a queue that has another purpose",
 		}},
+		"breaker": {"identity-worker", with(worker, "MFAFLOW_CONTROL_QUEUE", "LANES", "MFAFLOW_BREAKER_WINDOW", "59s", "MFAFLOW_BREAKER_COUNT", "1501",
+			"MFAFLOW_BREAKER_PERCENT", "101", "MFAFLOW_BREAKER_IMMEDIATE_COUNT", "1501", "MFAFLOW_BREAKER_IMMEDIATE_PERCENT", "101"), []string{
+			"MFAFLOW_CONTROL_QUEUE names a queue that has another purpose",
+			"MFAFLOW_BREAKER_WINDOW is not between 1m and 168h",
+			"MFAFLOW_BREAKER_COUNT is not between 1 and 1500",
+			"MFAFLOW_BREAKER_PERCENT is not between 0 and 100",
+			"MFAFLOW_BREAKER_IMMEDIATE_COUNT is not between 1500 and 1500",
+			"MFAFLOW_BREAKER_IMMEDIATE_PERCENT is not between 100 and 100",
+		}},
+		"immediate leavers are let through sooner": {"identity-worker", with(worker,
+			"MFAFLOW_BREAKER_IMMEDIATE_COUNT", "24", "MFAFLOW_BREAKER_IMMEDIATE_PERCENT", "4"), []string{
+			"MFAFLOW_BREAKER_IMMEDIATE_COUNT is not between 25 and 1500",
+			"MFAFLOW_BREAKER_IMMEDIATE_PERCENT is not between 5 and 100",
+		}},
 		"mail without a sender": {"identity-worker", with(worker, "MFAFLOW_MAIL_SENDER", "-"), []string{
 			"MFAFLOW_MAIL_SENDER is required to send mail",
 		}},

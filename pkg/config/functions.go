@@ -54,6 +54,16 @@ type Drain struct {
 	DeadlineReserve time.Duration `split_words:"true" default:"10s" desc:"Under Lambda: no new work when less than this remains"`
 }
 
+// Breaker says how many destructive changes all workers may make without an
+// operator.
+type Breaker struct {
+	BreakerWindow           time.Duration `split_words:"true" default:"1h" desc:"Sliding window in which destructive changes are counted, 1m to 168h"`
+	BreakerCount            int           `split_words:"true" default:"25" desc:"Leavers, re-registrations and compromise responses let through within the window, 1 to 1500; the rest is held"`
+	BreakerPercent          int           `split_words:"true" default:"5" desc:"Percentage of all people that the count is cut to, never below one person; 0 does not cut"`
+	BreakerImmediateCount   int           `split_words:"true" default:"100" desc:"Immediate leavers let through within the window, never fewer than of the rest"`
+	BreakerImmediatePercent int           `split_words:"true" default:"20" desc:"Percentage of all people that the count of immediate leavers is cut to, never lower than the other; 0 does not cut"`
+}
+
 // HREvents are the settings of the hr-events function.
 type HREvents struct {
 	Logging
@@ -89,9 +99,11 @@ type IdentityWorker struct {
 	Broker
 	App
 	Directory
-	LanesQueue string `split_words:"true" default:"lanes" desc:"Queue with one session for each person"`
-	FlagsQueue string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
+	LanesQueue   string `split_words:"true" default:"lanes" desc:"Queue with one session for each person"`
+	FlagsQueue   string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
+	ControlQueue string `split_words:"true" default:"control" desc:"Queue whose reserved sessions hold what all workers share"`
 	Drain
+	Breaker
 	SourceScopes          SourceScopes  `split_words:"true" required:"true" desc:"Event types that each source may send, as JSON: {\"workday\": [\"employee.*\"]}"`
 	LeadTime              time.Duration `split_words:"true" default:"72h" desc:"How long before the start of work a joiner's pass is issued"`
 	PastStart             time.Duration `split_words:"true" default:"168h" desc:"How long after the start date a joiner is still given a pass without an operator"`
@@ -177,8 +189,9 @@ func (c *IdentityWorker) problems() []error {
 	c.Broker.check(&p)
 	c.App.check(&p)
 	p.https("GRAPH_URL", c.GraphURL)
-	p.queues([]string{"LANES_QUEUE", "FLAGS_QUEUE"}, c.LanesQueue, c.FlagsQueue)
+	p.queues([]string{"LANES_QUEUE", "FLAGS_QUEUE", "CONTROL_QUEUE"}, c.LanesQueue, c.FlagsQueue, c.ControlQueue)
 	c.Drain.check(&p)
+	c.Breaker.check(&p)
 	p.duration("LEAD_TIME", c.LeadTime, 0, 365*24*time.Hour)
 	p.duration("PAST_START", c.PastStart, 0, 365*24*time.Hour)
 	// learn.microsoft.com/graph/api/resources/temporaryaccesspassauthenticationmethod:
@@ -240,6 +253,16 @@ func (d Drain) check(p *problemList) {
 	p.number("MAX_STARTS", d.MaxStarts, 1, 1000)
 	p.duration("IDLE_EXIT", d.IdleExit, time.Millisecond, 15*time.Minute)
 	p.duration("DEADLINE_RESERVE", d.DeadlineReserve, time.Second, 15*time.Minute)
+}
+
+func (b Breaker) check(p *problemList) {
+	p.duration("BREAKER_WINDOW", b.BreakerWindow, time.Minute, 7*24*time.Hour)
+	p.number("BREAKER_COUNT", b.BreakerCount, 1, 1500)
+	p.number("BREAKER_PERCENT", b.BreakerPercent, 0, 100)
+	p.number("BREAKER_IMMEDIATE_COUNT", b.BreakerImmediateCount, min(b.BreakerCount, 1500), 1500)
+	if b.BreakerImmediatePercent != 0 {
+		p.number("BREAKER_IMMEDIATE_PERCENT", b.BreakerImmediatePercent, min(max(1, b.BreakerPercent), 100), 100)
+	}
 }
 
 // problemList collects what is wrong, variable by variable.
