@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,8 +39,11 @@ func New(url string, key identity.Secret, now func() time.Time) (*Channel, error
 	if err != nil {
 		return nil, fmt.Errorf("hand-over key: %w", err)
 	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	// Passes are rare and a frozen sandbox kills what it keeps open.
+	transport.DisableKeepAlives = true
 	client := &http.Client{
-		Timeout: timeout,
+		Transport: transport, Timeout: timeout,
 		// The pass goes to the configured host and to no other.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -103,24 +105,34 @@ func (c *Channel) Deliver(ctx context.Context, to worker.Recipient, pass identit
 		return &identity.RetryError{Unknown: true, Err: fmt.Errorf("hand-over service: %w", err)}
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
 	call.Status, call.Duration = resp.StatusCode, time.Since(started)
 	correlation.Record(ctx, call)
-	return judge(resp)
+	return c.judge(resp)
 }
 
-func judge(resp *http.Response) error {
+// maxRetryAfter bounds what a service may make a pass wait for.
+const maxRetryAfter = time.Hour
+
+func (c *Channel) judge(resp *http.Response) error {
 	err := fmt.Errorf("hand-over service answered %d", resp.StatusCode)
 	switch {
 	case resp.StatusCode/100 == 2:
 		return nil
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout, resp.StatusCode >= 500:
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return &identity.RetryError{After: time.Duration(max(seconds, 0)) * time.Second, Err: err}
+		return &identity.RetryError{After: c.retryAfter(resp.Header.Get("Retry-After")), Err: err}
 	default:
 		return fmt.Errorf("%w: %w", identity.ErrRefused, err)
 	}
 }
 
-// Close releases idle connections.
-func (c *Channel) Close() { c.client.CloseIdleConnections() }
+// retryAfter reads either form of RFC 9110, section 10.2.3; zero when there is none.
+func (c *Channel) retryAfter(value string) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return max(0, min(at.Sub(c.now()), maxRetryAfter))
+}

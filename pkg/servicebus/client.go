@@ -295,7 +295,8 @@ func (c *Client) connect(retry azservicebus.RetryOptions) (*connection, error) {
 }
 
 // closeTimeout bounds how long closing may take; a dead connection answers nothing.
-const closeTimeout = 2 * time.Second
+// A drain keeps two seconds for closing a session and then the client.
+const closeTimeout = 800 * time.Millisecond
 
 func (conn *connection) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
