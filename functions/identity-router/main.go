@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"os"
 
+	"mfaflow/pkg/audit"
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/graph"
+	"mfaflow/pkg/lane"
 	"mfaflow/pkg/router"
+	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 )
@@ -46,6 +49,7 @@ func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error
 	}
 	return wiring.Lanes{
 		Broker: broker, Drain: cfg.Drain, Queue: cfg.InboundQueue, Flags: cfg.FlagsQueue,
-		Handler: handler, Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-router"),
+		Handler: func(*servicebus.Client) (lane.Handler, error) { return handler, nil },
+		Audit:   audit.NewWriter(os.Stdout, "identity-router"), Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-router"),
 	}.Run(ctx)
 }

@@ -11,7 +11,9 @@ import (
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/handover"
+	"mfaflow/pkg/lane"
 	"mfaflow/pkg/plan"
+	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/worker"
@@ -47,19 +49,31 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 	if err != nil {
 		return err
 	}
-	handler := &worker.Worker{
-		Directory: directory, Passes: directory, Channels: channels,
-		Audit: audit.NewWriter(os.Stdout, "identity-worker"), Pause: worker.Sleep, Scopes: cfg.SourceScopes,
-		Settings: plan.Settings{
-			LeadTime: cfg.LeadTime, OpensAtHour: cfg.PassOpensAt.Hour, OpensAtMinute: cfg.PassOpensAt.Minute,
-			DefaultZone: cfg.DefaultTimeZone.Location, Lifetime: cfg.PassLifetime, OneTime: cfg.PassOneTime,
-			PastStart: cfg.PastStart, ProtectedAccounts: cfg.ProtectedAccounts, ProtectRoleHolders: cfg.ProtectRoleHolders,
-		},
-	}
+	trail := audit.NewWriter(os.Stdout, "identity-worker")
 	return wiring.Lanes{
 		Broker: broker, Drain: cfg.Drain, Queue: cfg.LanesQueue, Flags: cfg.FlagsQueue,
-		Handler: handler, Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),
+		Handler: func(client *servicebus.Client) (lane.Handler, error) {
+			limit, err := wiring.Breaker(client, cfg.ControlQueue, cfg.Breaker)
+			return &worker.Worker{
+				Directory: directory, Passes: directory, Accounts: directory, Methods: directory, Risks: directory,
+				Breaker: limit, People: directory.CountUsers, Channels: channels, Audit: trail, Pause: worker.Sleep,
+				Scopes: cfg.SourceScopes, Settings: settings(cfg), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
+			}, err
+		},
+		Audit: trail, Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),
 	}.Run(ctx)
+}
+
+func settings(cfg config.IdentityWorker) plan.Settings {
+	return plan.Settings{
+		LeadTime: cfg.LeadTime, OpensAtHour: cfg.PassOpensAt.Hour, OpensAtMinute: cfg.PassOpensAt.Minute,
+		DefaultZone: cfg.DefaultTimeZone.Location, Lifetime: cfg.PassLifetime, OneTime: cfg.PassOneTime, PastStart: cfg.PastStart,
+		Grace: cfg.LeaverGrace, UnblockReturning: cfg.UnblockReturning, SyncCheck: cfg.SyncCheck,
+		MaxAge: cfg.MaxEventAge, SettleWindow: cfg.SettleWindow,
+		OnRiskySignIn: plan.Response(cfg.OnRiskySignIn), OnSessionRevoked: plan.Response(cfg.OnSessionRevoked),
+		OnCredentialChanged: plan.Response(cfg.OnCredentialChanged), OnMove: plan.Response(cfg.OnMove),
+		ProtectedAccounts: cfg.ProtectedAccounts, ProtectRoleHolders: cfg.ProtectRoleHolders,
+	}
 }
 
 func channels(cfg config.IdentityWorker, directory *graph.Client) (list []worker.Channel, err error) {

@@ -155,8 +155,8 @@ func TestRefused(t *testing.T) {
 			"MFAFLOW_SESSIONS", "0", "MFAFLOW_LOCK_DURATION", "6m", "MFAFLOW_MAX_STARTS", "0", "MFAFLOW_IDLE_EXIT", "0s",
 			"MFAFLOW_DEADLINE_RESERVE", "0s", "MFAFLOW_LEAD_TIME", "-1h", "MFAFLOW_PASS_LIFETIME", "9m30s"), []string{
 			"MFAFLOW_SESSIONS is not between 1 and 256",
-			"MFAFLOW_LOCK_DURATION is not between 5s and 5m",
 			"MFAFLOW_MAX_STARTS is not between 1 and 1000",
+			"MFAFLOW_LOCK_DURATION is not between 5s and 5m",
 			"MFAFLOW_IDLE_EXIT is not between 1ms and 15m",
 			"MFAFLOW_DEADLINE_RESERVE is not between 1s and 15m",
 			"MFAFLOW_LEAD_TIME is not between 0s and 8760h",
@@ -272,7 +272,10 @@ func TestSecretsDoNotShow(t *testing.T) {
 	const canary = "canary-4711"
 	set(t, with(worker,
 		"MFAFLOW_SERVICEBUS_NAMESPACE", "-", "MFAFLOW_SERVICEBUS_CONNECTION_STRING", canary, "MFAFLOW_CLIENT_SECRET", canary,
-		"MFAFLOW_SOURCES", `["`+canary+`"]`, "MFAFLOW_SOURCE_KEYS", `{"a": ["`+canary+`"]}`))
+		"MFAFLOW_SOURCES", `["`+canary+`"]`, "MFAFLOW_SOURCE_KEYS", `{"a": ["`+canary+`"]}`,
+		"MFAFLOW_TEAMS_WEBHOOK_URL", "https://prod.logic.azure.com/?sig="+canary, "MFAFLOW_SLACK_WEBHOOK_URL", "https://hooks.slack.com/"+canary,
+		"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/"+canary,
+		"MFAFLOW_FLAG_WEBHOOK_KEY", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="))
 	for _, name := range config.Functions() {
 		s, err := config.New(name)
 		if err != nil {

@@ -45,13 +45,18 @@ type Directory struct {
 	GraphURL string `split_words:"true" default:"https://graph.microsoft.com" desc:"Microsoft Graph, without a version"`
 }
 
-// Drain says how a function works through the sessions of a queue.
-type Drain struct {
-	Sessions        int           `default:"8" desc:"Lanes worked on at once, 1 to 256"`
-	LockDuration    time.Duration `split_words:"true" default:"60s" desc:"Lock duration of the session queues, at most 5m; never more than they are configured with"`
-	MaxStarts       int           `split_words:"true" default:"5" desc:"Starts of one event before it is dead-lettered as poison"`
+// Receiving says how a function takes the messages of a queue.
+type Receiving struct {
+	LockDuration    time.Duration `split_words:"true" default:"60s" desc:"Lock duration of the queues, at most 5m; never more than they are configured with"`
 	IdleExit        time.Duration `split_words:"true" default:"5s" desc:"Under Lambda: a drain ends after this long without work"`
 	DeadlineReserve time.Duration `split_words:"true" default:"10s" desc:"Under Lambda: no new work when less than this remains"`
+}
+
+// Drain says how a function works through the sessions of a queue.
+type Drain struct {
+	Sessions  int `default:"8" desc:"Lanes worked on at once, 1 to 256"`
+	MaxStarts int `split_words:"true" default:"5" desc:"Starts of one event before it is dead-lettered as poison"`
+	Receiving
 }
 
 // Breaker says how many destructive changes all workers may make without an
@@ -107,12 +112,23 @@ type IdentityWorker struct {
 	SourceScopes          SourceScopes  `split_words:"true" required:"true" desc:"Event types that each source may send, as JSON: {\"workday\": [\"employee.*\"]}"`
 	LeadTime              time.Duration `split_words:"true" default:"72h" desc:"How long before the start of work a joiner's pass is issued"`
 	PastStart             time.Duration `split_words:"true" default:"168h" desc:"How long after the start date a joiner is still given a pass without an operator"`
+	LeaverGrace           time.Duration `split_words:"true" default:"168h" desc:"How long a leaver's authentication methods are kept after the block"`
+	UnblockReturning      bool          `split_words:"true" default:"false" desc:"Unblock by itself when HR takes a leaving back or hires the person again; otherwise an operator releases it"`
+	SyncCheck             time.Duration `split_words:"true" default:"45m" desc:"When a blocked account that is synced from on-premises is looked at again"`
+	MaxEventAge           time.Duration `split_words:"true" default:"168h" desc:"Age from which mfa.* and risk.* events are flagged instead of run"`
+	SettleWindow          time.Duration `split_words:"true" default:"24h" desc:"How long further signals belong to an incident that was answered"`
+	OnRiskySignIn         Response      `split_words:"true" default:"flag" desc:"What follows risk.sign-in: record, flag, revoke, reregister or compromise"`
+	OnSessionRevoked      Response      `split_words:"true" default:"record" desc:"What follows session.revoked, as above"`
+	OnCredentialChanged   Response      `split_words:"true" default:"record" desc:"What follows credential.changed, as above"`
+	OnMove                Response      `split_words:"true" default:"record" desc:"What follows employee.mover, as above"`
+	ReportOnly            bool          `split_words:"true" default:"false" desc:"Write what would have been done to accounts, and do none of it"`
+	SerialRemoval         bool          `split_words:"true" default:"false" desc:"Remove authentication methods one request after the other instead of in batches"`
 	PassOpensAt           TimeOfDay     `split_words:"true" default:"07:30" desc:"Local time of the start date at which a pass opens"`
 	DefaultTimeZone       TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
 	PassLifetime          time.Duration `split_words:"true" default:"8h" desc:"Lifetime of a pass, 10m to 720h; the tenant's policy may shorten it"`
 	PassOneTime           bool          `split_words:"true" default:"false" desc:"Issue passes that work once"`
 	Delivery              []Channel     `default:"manager" desc:"Channels for a pass in the order in which they are tried: manager, personal-mail, handover"`
-	MailSender            string        `split_words:"true" desc:"Mailbox that sends passes; needed by manager and personal-mail"`
+	MailSender            string        `split_words:"true" desc:"Mailbox that sends mail: passes by manager and personal-mail, and flags"`
 	PersonalMailUnchanged time.Duration `split_words:"true" default:"720h" desc:"How long a personal address must have stayed the same to be used"`
 	HandoverURL           string        `split_words:"true" desc:"Service that hands passes over; needed by handover"`
 	HandoverKey           Secret        `split_words:"true" desc:"Secret. Standard Webhooks key (whsec_) that signs what is handed over"`
@@ -131,6 +147,7 @@ func functions() []function {
 		{"hr-events", &HREvents{}},
 		{"identity-router", &IdentityRouter{}},
 		{"identity-worker", &IdentityWorker{}},
+		{"flag-notifier", &FlagNotifier{}},
 	}
 }
 
@@ -194,6 +211,10 @@ func (c *IdentityWorker) problems() []error {
 	c.Breaker.check(&p)
 	p.duration("LEAD_TIME", c.LeadTime, 0, 365*24*time.Hour)
 	p.duration("PAST_START", c.PastStart, 0, 365*24*time.Hour)
+	p.duration("LEAVER_GRACE", c.LeaverGrace, 0, 365*24*time.Hour)
+	p.duration("SYNC_CHECK", c.SyncCheck, time.Minute, 24*time.Hour)
+	p.duration("MAX_EVENT_AGE", c.MaxEventAge, time.Hour, 365*24*time.Hour)
+	p.duration("SETTLE_WINDOW", c.SettleWindow, time.Minute, 30*24*time.Hour)
 	// learn.microsoft.com/graph/api/resources/temporaryaccesspassauthenticationmethod:
 	// lifetimeInMinutes is 10 to 43200.
 	p.duration("PASS_LIFETIME", c.PassLifetime, 10*time.Minute, 43200*time.Minute)
@@ -221,9 +242,9 @@ func (c *IdentityWorker) problems() []error {
 
 func (b Broker) check(p *problemList) {
 	switch {
-	case b.ServicebusConnectionString.isSet() && b.ServicebusNamespace != "":
+	case b.ServicebusConnectionString.IsSet() && b.ServicebusNamespace != "":
 		p.add("SERVICEBUS_NAMESPACE", "excludes "+prefix+"_SERVICEBUS_CONNECTION_STRING")
-	case b.ServicebusConnectionString.isSet():
+	case b.ServicebusConnectionString.IsSet():
 	case b.ServicebusNamespace == "":
 		p.add("SERVICEBUS_NAMESPACE", "is required, or "+prefix+"_SERVICEBUS_CONNECTION_STRING in development")
 	case strings.ContainsAny(b.ServicebusNamespace, ":/@ ") || !strings.Contains(b.ServicebusNamespace, "."):
@@ -238,7 +259,7 @@ func (a App) check(p *problemList) {
 	if a.ClientID == "" {
 		p.add("CLIENT_ID", "is required")
 	}
-	switch secret, certificate := a.ClientSecret.isSet(), a.ClientCertificate.isSet(); {
+	switch secret, certificate := a.ClientSecret.IsSet(), a.ClientCertificate.IsSet(); {
 	case secret && certificate:
 		p.add("CLIENT_CERTIFICATE", "excludes "+prefix+"_CLIENT_SECRET")
 	case !secret && !certificate:
@@ -249,10 +270,14 @@ func (a App) check(p *problemList) {
 
 func (d Drain) check(p *problemList) {
 	p.number("SESSIONS", d.Sessions, 1, 256)
-	p.duration("LOCK_DURATION", d.LockDuration, 5*time.Second, 5*time.Minute)
 	p.number("MAX_STARTS", d.MaxStarts, 1, 1000)
-	p.duration("IDLE_EXIT", d.IdleExit, time.Millisecond, 15*time.Minute)
-	p.duration("DEADLINE_RESERVE", d.DeadlineReserve, time.Second, 15*time.Minute)
+	d.Receiving.check(p)
+}
+
+func (r Receiving) check(p *problemList) {
+	p.duration("LOCK_DURATION", r.LockDuration, 5*time.Second, 5*time.Minute)
+	p.duration("IDLE_EXIT", r.IdleExit, time.Millisecond, 15*time.Minute)
+	p.duration("DEADLINE_RESERVE", r.DeadlineReserve, time.Second, 15*time.Minute)
 }
 
 func (b Breaker) check(p *problemList) {

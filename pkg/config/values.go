@@ -9,6 +9,7 @@ import (
 
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/plan"
 )
 
 // Secret is an identity.Secret that a variable can fill.
@@ -20,7 +21,8 @@ func (s *Secret) UnmarshalText(b []byte) error {
 	return nil
 }
 
-func (s Secret) isSet() bool { return s.Reveal() != "" }
+// IsSet reports whether the variable was given and is not empty.
+func (s Secret) IsSet() bool { return s.Reveal() != "" }
 
 // Document is a JSON document: inline, or the content of a file named as @path.
 // Because it may hold keys it hides itself like a secret.
@@ -139,6 +141,21 @@ func (c *Channel) UnmarshalText(b []byte) error {
 		return nil
 	default:
 		return decodeError("names a channel that is none of manager, personal-mail and handover")
+	}
+}
+
+// Response is what follows a signal that the owner decides on. The zero value is
+// invalid.
+type Response plan.Response
+
+// UnmarshalText refuses unknown responses.
+func (r *Response) UnmarshalText(b []byte) error {
+	switch v := plan.Response(b); v {
+	case plan.Record, plan.RaiseFlag, plan.Revoke, plan.Reregister, plan.Compromise:
+		*r = Response(v)
+		return nil
+	default:
+		return decodeError("is none of record, flag, revoke, reregister and compromise")
 	}
 }
 

@@ -39,15 +39,25 @@ const (
 	DeviceStolen     Cause = "device-stolen"
 	RiskRaised       Cause = "risk-raised"
 	Compromised      Cause = "compromised"
+	RiskySignIn      Cause = "risky-sign-in"
+	SessionRevoked   Cause = "session-revoked"
+	// CredentialChanged: another system reports it.
+	CredentialChanged Cause = "credential-changed"
+	Moved             Cause = "moved"
+	// Locked: locked for a cause that the sender does not know.
+	Locked           Cause = "locked"
+	LockedOnPremises Cause = "locked-on-premises"
 )
 
 // What an action of ours could not do by itself.
 const (
 	DisableOnPremises Cause = "disable-on-premises"
-	MissingRole       Cause = "missing-role"
-	MethodsRemain     Cause = "methods-remain"
-	ShortFirstDay     Cause = "short-first-day"
-	Undeliverable     Cause = "undeliverable"
+	// BlockUndone: an account that we blocked is enabled again.
+	BlockUndone   Cause = "block-undone"
+	MissingRole   Cause = "missing-role"
+	MethodsRemain Cause = "methods-remain"
+	ShortFirstDay Cause = "short-first-day"
+	Undeliverable Cause = "undeliverable"
 )
 
 // What happened to an event.
@@ -98,6 +108,21 @@ var texts = map[Cause]words{
 	Compromised: {"Account was secured after a compromise",
 		"Sign-in is blocked. Prove who the person is, look at what was done with the account, then release it."},
 
+	RiskySignIn: {"Risky sign-in",
+		"Look at the sign-in and ask the person whether it was theirs; nothing has been changed on the account."},
+	SessionRevoked: {"Another system revoked the person's sessions",
+		"Ask the system's owner why; nothing has been changed on the account."},
+	CredentialChanged: {"Another system reports a changed credential",
+		"Ask the person whether they changed it. If not, report the account as in danger."},
+	Moved: {"Person changed role",
+		"Check whether the new role asks for stronger methods."},
+	Locked: {"Account is locked",
+		"Find out from the sign-in log why the account is locked."},
+	LockedOnPremises: {"Account is locked in Active Directory",
+		"Unlock the account in Active Directory."},
+
+	BlockUndone: {"Blocked account is enabled again",
+		"Somebody, or a sync from Active Directory, enabled an account that mfaflow had blocked. Find out who, and disable it at its source if it should stay blocked."},
 	DisableOnPremises: {"Synced account must be disabled in Active Directory",
 		"The block in the cloud may be undone by the next sync. Disable the account and change its password in Active Directory."},
 	MissingRole: {"App lacks a role for this account",

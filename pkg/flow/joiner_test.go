@@ -306,9 +306,10 @@ func TestIdentifiersThatDisagree(t *testing.T) {
 	}
 }
 
-func TestOtherTypesAreHeldNotDropped(t *testing.T) {
+// A thin event that nobody completed is held in the person's lane, not dropped.
+func TestReferenceIsHeldNotDropped(t *testing.T) {
 	w := newWorld(t)
-	w.post(w.statement("m1", "employee.leaver", map[string]any{"person": map[string]any{"employeeId": "E1027"}, "immediate": true}), 202)
+	w.post(w.statement("m1", "employee.ref", map[string]any{"person": map[string]any{"employeeId": "E1027"}}), 202)
 	w.work()
 	if got := w.waits("10000000-0000-4000-8000-000000000027"); got != "held: type-not-supported" {
 		t.Errorf("waits %q", got)

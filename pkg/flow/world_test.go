@@ -23,6 +23,7 @@ import (
 
 	"mfaflow/pkg/audit"
 	"mfaflow/pkg/azauth"
+	"mfaflow/pkg/breaker"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/graph"
@@ -99,6 +100,7 @@ func newWorld(t *testing.T) *world {
 	w.broker, err = sbsim.Start(t.Context(), sbsim.Options{Clock: w.clock, Queues: []sbsim.QueueConfig{
 		{Name: "inbound", RequiresSession: true, DuplicateDetection: week, MaxDeliveryCount: 50},
 		{Name: "lanes", RequiresSession: true, DuplicateDetection: week, MaxDeliveryCount: 50},
+		{Name: "control", RequiresSession: true, DuplicateDetection: week},
 		{Name: "flags", DuplicateDetection: week},
 		{Name: "quarantine", DuplicateDetection: week},
 	}})
@@ -113,10 +115,9 @@ func newWorld(t *testing.T) *world {
 	schemas, err := catalog.New()
 	w.must(err)
 	handler, err := ingest.New(ingest.Options{
-		Sources: []ingest.Source{{
-			Name: "hr", Format: ingest.CloudEvents, Types: []string{"employee.*"},
-			Verify: &webhook.Config{Preset: "standard-webhooks", Keys: webhook.Keys{identity.NewSecret(hrKey)}},
-		}},
+		Sources: []ingest.Source{
+			source("hr", "employee.*"), source("helpdesk", "mfa.*"), source("risk", "risk.*", "account.*", "session.*", "credential.*"),
+		},
 		Catalog: schemas, Sender: w.client, Clock: w.clock.Now, Logger: log, InboundQueue: "inbound", QuarantineQueue: "quarantine",
 	})
 	w.must(err)
@@ -127,14 +128,20 @@ func newWorld(t *testing.T) *world {
 		ProvisionRetry: 15 * time.Minute, ProvisionGrace: 14 * 24 * time.Hour, UnknownPersonAge: 24 * time.Hour,
 	}
 	w.worker = &worker.Worker{
-		Directory: w.graph, Passes: w.graph, Audit: audit.NewWriter(w.log, "flow"),
+		Directory: w.graph, Passes: w.graph, Accounts: w.graph, Methods: w.graph, Risks: w.graph,
+		Breaker: w.breaker(breaker.Limits{Window: time.Hour, Count: 25, ImmediateCount: 100}), People: w.graph.CountUsers,
+		Audit:    audit.NewWriter(w.log, "flow"),
 		Pause:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 		Channels: []worker.Channel{worker.ManagerMail{Directory: w.graph, Mailer: w.graph, Sender: sender}},
 		Settings: plan.Settings{
 			LeadTime: 72 * time.Hour, OpensAtHour: 7, OpensAtMinute: 30, DefaultZone: time.UTC,
 			Lifetime: 8 * time.Hour, PastStart: 7 * 24 * time.Hour, ProtectRoleHolders: true,
+			Grace: 7 * 24 * time.Hour, SyncCheck: 45 * time.Minute, MaxAge: 7 * 24 * time.Hour, SettleWindow: 24 * time.Hour,
+			OnRiskySignIn: plan.RaiseFlag, OnSessionRevoked: plan.Record, OnCredentialChanged: plan.Record, OnMove: plan.Record,
 		},
-		Scopes: map[string]event.Scope{"hr": {"employee.*"}},
+		Scopes: map[string]event.Scope{
+			"hr": {"employee.*"}, "helpdesk": {"mfa.*"}, "risk": {"risk.*", "account.*", "session.*", "credential.*"}, "operator": {"operator.*"},
+		},
 	}
 	w.engines = map[string]*lane.Engine{}
 	for name, h := range map[string]lane.Handler{"inbound": w.router, "lanes": w.worker} {
@@ -151,6 +158,29 @@ func newWorld(t *testing.T) *world {
 		w.must(w.tenant.Close())
 	})
 	return w
+}
+
+func source(name string, types ...string) ingest.Source {
+	return ingest.Source{
+		Name: name, Format: ingest.CloudEvents, Types: types,
+		Verify: &webhook.Config{Preset: "standard-webhooks", Keys: webhook.Keys{identity.NewSecret(hrKey)}},
+	}
+}
+
+func (w *world) breaker(limits breaker.Limits) *breaker.Breaker {
+	w.t.Helper()
+	b, err := breaker.New(breaker.Options{
+		Limits: limits, Now: w.clock.Now,
+		Accept: func(ctx context.Context) (breaker.Session, error) {
+			s, err := w.client.Accept(ctx, "control", breaker.SessionID, 5*time.Second)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+	})
+	w.must(err)
+	return b
 }
 
 func (w *world) must(err error) {
@@ -211,16 +241,23 @@ func (w *world) post(e map[string]any, want int) string {
 	w.t.Helper()
 	body, err := json.Marshal(e)
 	w.must(err)
-	return w.postRaw(body, fmt.Sprint(e["id"]), want)
+	origin := "risk"
+	switch family, _, _ := strings.Cut(fmt.Sprint(e["type"]), "."); family {
+	case "employee":
+		origin = "hr"
+	case "mfa":
+		origin = "helpdesk"
+	}
+	return w.postRaw(origin, body, fmt.Sprint(e["id"]), want)
 }
 
-func (w *world) postRaw(body []byte, id string, want int) string {
+func (w *world) postRaw(origin string, body []byte, id string, want int) string {
 	w.t.Helper()
 	signer, err := standardwebhooks.NewWebhook(hrKey)
 	w.must(err)
 	signature, err := signer.Sign(id, w.clock.Now(), body)
 	w.must(err)
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.web.URL+"/hr/hr", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.web.URL+"/hr/"+origin, bytes.NewReader(body))
 	w.must(err)
 	req.Header.Set("Content-Type", "application/cloudevents+json")
 	req.Header.Set("webhook-id", id)

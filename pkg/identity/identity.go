@@ -8,6 +8,7 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -171,17 +172,26 @@ type Membership struct {
 
 // Secret is a value that must never be seen: it prints, logs and marshals as
 // asterisks. Reveal is the one way to read it.
-type Secret struct{ value string }
+type Secret struct {
+	// A pointer, because fmt prints unexported fields without asking their methods.
+	value *string
+}
 
 // NewSecret hides v.
-func NewSecret(v string) Secret { return Secret{value: v} }
+func NewSecret(v string) Secret { return Secret{value: &v} }
 
-// Reveal returns the hidden value.
-func (s Secret) Reveal() string { return s.value }
+// Reveal returns the hidden value; empty for the zero Secret.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 const hidden = "*****"
 
 func (Secret) String() string               { return hidden }
+func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, hidden) }
 func (Secret) GoString() string             { return hidden }
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 

@@ -79,7 +79,9 @@ func TestSecretHides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	private := struct{ value identity.Secret }{issued.Value}
 	printed := fmt.Sprintf("%v %+v %#v %s %v", issued, issued, issued, issued.Value, fmt.Errorf("pass %v", issued))
+	printed += fmt.Sprintf("%v %+v %#v %d %q %x %+v", private, private, private, issued.Value, issued.Value, issued.Value, &private)
 	for _, s := range []string{logged.String(), string(marshalled), printed} {
 		if strings.Contains(s, value) {
 			t.Errorf("the value shows in %s", s)

@@ -25,6 +25,7 @@ import (
 	"strings"
 	"time"
 
+	"mfaflow/pkg/audit"
 	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/flag"
@@ -55,6 +56,11 @@ type Sender interface {
 	Send(ctx context.Context, queueName string, msgs ...queue.Message) error
 }
 
+// Audit keeps the trail of operators' decisions.
+type Audit interface {
+	Write(context.Context, audit.Record) error
+}
+
 // Engine gives events their turn.
 type Engine struct {
 	// Queue is the queue whose sessions are the lanes; wake-ups go back to it.
@@ -67,6 +73,8 @@ type Engine struct {
 	MaxStarts int
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Audit takes what operators decide; nil for an engine that no operator talks to.
+	Audit Audit
 	// Metrics counts what becomes of events; nil counts nothing.
 	Metrics *telemetry.Metrics
 }
@@ -132,6 +140,9 @@ func (v *visit) message(ctx context.Context, m queue.Received) error {
 	}
 	if strings.HasPrefix(m.ID, wakePrefix) && len(m.Body) == 0 {
 		return v.wakeUp(ctx, m)
+	}
+	if m.Properties[queue.PropCommand] != "" {
+		return v.command(ctx, m)
 	}
 	return v.event(ctx, m)
 }
@@ -269,7 +280,9 @@ func (v *visit) ready(w ledger.Waiting) bool {
 		return !now.Before(w.Until)
 	case ledger.Behind:
 		return true
-	default: // a hold ends by an operator's word only
+	case ledger.Held: // a hold ends by an operator's word only
+		return w.Released
+	default:
 		return false
 	}
 }
@@ -343,6 +356,9 @@ func (v *visit) decide(ctx context.Context, ev event.Event, m queue.Received, w 
 	turn := &Turn{Event: ev, Message: m, Ledger: v.ledger, Now: now, visit: v}
 	if w != nil {
 		turn.Attempt = w.Attempt
+		if w.Released {
+			turn.Released = Reason(w.Reason)
+		}
 	}
 	verdict, err := v.handle(ctx, turn)
 	if err == nil && verdict.kind == 0 {
@@ -406,10 +422,14 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 	w := ledger.Waiting{
 		Sequence: m.Sequence, Key: ev.Key, Type: ev.Type, Kind: verdict.waitingKind(), Reason: string(verdict.reason),
 		Until: verdict.until, Attempt: attempt, MadeAt: ev.MadeAt(), ReceivedAt: ev.ReceivedAt,
+		Needs: verdict.needs, Barred: verdict.barred,
+	}
+	if d, err := ev.Employment(); err == nil {
+		w.Immediate = d.Immediate
 	}
 	switch {
 	case verdict.repeat:
-		w.Attempt = attempt - 1
+		w = *v.ledger.WaitingFor(ev.Key)
 	case verdict.kind == planned:
 		// A plan that waits for a moment in the past would come back at once, for ever.
 		if soonest := v.engine.Now().Add(firstRetry); w.Until.Before(soonest) && attempt > 1 {
@@ -511,12 +531,12 @@ func (v *visit) flag(ctx context.Context, f flag.Flag) error {
 	return v.engine.Sender.Send(ctx, v.engine.FlagsQueue, msg)
 }
 
-// Flag puts something before a human, once per person, cause and day.
-func (t *Turn) Flag(ctx context.Context, cause flag.Cause, reason Reason, detail string) error {
-	return t.visit.flag(ctx, flag.Flag{
-		User: t.Event.UserID, Cause: cause, Reason: string(reason), Detail: detail, Key: t.Event.Key,
-		Type: string(t.Event.Type), Source: t.Event.Origin, Sequence: t.Message.Sequence,
-	})
+// Flag puts something before a human, once per person, cause and day. The turn
+// fills in whom and which event it is about.
+func (t *Turn) Flag(ctx context.Context, f flag.Flag) error {
+	f.User, f.Key, f.Type, f.Source = t.Event.UserID, t.Event.Key, string(t.Event.Type), t.Event.Origin
+	f.Sequence = t.Message.Sequence
+	return t.visit.flag(ctx, f)
 }
 
 func (v *visit) log(ctx context.Context, ev event.Event, m queue.Received, took time.Duration, outcome, reason, detail string) {

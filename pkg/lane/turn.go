@@ -21,6 +21,9 @@ type Turn struct {
 	Now time.Time
 	// Attempt counts how often the event was set aside before.
 	Attempt int
+	// Released is the reason of the hold that operators released; empty when none
+	// did.
+	Released Reason
 
 	visit *visit
 }

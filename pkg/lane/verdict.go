@@ -17,6 +17,8 @@ type Verdict struct {
 	until   time.Time
 	after   time.Duration
 	repeat  bool // the waiting list holds it already
+	needs   int
+	barred  []string
 }
 
 type verdictKind int
@@ -44,6 +46,7 @@ const (
 	Forbidden        Reason = "forbidden"
 	OutOfScope       Reason = "out-of-scope"
 	Refused          Reason = "refused-by-directory"
+	BadCommand       Reason = "bad-command"
 )
 
 // Reasons for holding and waiting. Those that a plan gives are in pkg/plan.
@@ -54,6 +57,9 @@ const (
 	NotProvisioned Reason = "not-provisioned"
 	Unavailable    Reason = "directory-unavailable"
 	BehindOther    Reason = "behind-another-event"
+	BreakerTripped Reason = "breaker-tripped"
+	MethodsRemain  Reason = "methods-remain"
+	BlockRefused   Reason = "block-refused"
 )
 
 // Finished ends the event with an outcome; detail is for people.
@@ -74,7 +80,20 @@ func Retry(after time.Duration, reason Reason, detail string) Verdict {
 
 // Hold sets the event aside until an operator releases or drops it.
 func Hold(reason Reason, detail string) Verdict {
-	return Verdict{kind: held, reason: reason, detail: detail}
+	return Verdict{kind: held, reason: reason, detail: detail, needs: 1}
+}
+
+// Approved makes a Hold take n different operators, none of whom may be barred: a
+// name (object id, user principal name, mail) of whom the event is about or of who
+// asked for it.
+func (v Verdict) Approved(n int, barred ...string) Verdict {
+	v.needs = n
+	for _, name := range barred {
+		if name != "" {
+			v.barred = append(v.barred, ledger.Digest(name))
+		}
+	}
+	return v
 }
 
 // DeadLetter gives the event up; detail names the fix.

@@ -7,10 +7,13 @@
 package ledger
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"mfaflow/pkg/event"
@@ -56,6 +59,15 @@ type Ledger struct {
 	Statement *Statement `json:"statement,omitempty"`
 	// Applied is the latest statement whose effect is on the tenant.
 	Applied *Statement `json:"applied,omitempty"`
+	// Rehired is when HR last made a rehire: nothing else makes an immediate leaver
+	// obsolete.
+	Rehired time.Time `json:"rehired,omitzero"`
+	// Progress is how far events that act have come; it outlasts their waits.
+	Progress []Progress `json:"progress,omitempty"`
+	// Block is a sign-in block that we wrote and have not lifted.
+	Block *Block `json:"block,omitempty"`
+	// Compromise is the last incident that we answered.
+	Compromise *Compromise `json:"compromise,omitempty"`
 	// Pass is the pass we issued, or are about to issue.
 	Pass *Pass `json:"pass,omitempty"`
 	// PersonalMail is what we saw of the person's alternate address.
@@ -69,6 +81,10 @@ type Outcome string
 const (
 	Done     Outcome = "done"
 	Obsolete Outcome = "obsolete"
+	Dropped  Outcome = "dropped"
+	// WouldHave is the end of an event in report-only mode. It does not count as
+	// handled: the event can be replayed live.
+	WouldHave Outcome = "would-have"
 )
 
 // Handled is a finished event.
@@ -104,6 +120,22 @@ type Waiting struct {
 	Attempt    int        `json:"n,omitempty"`
 	MadeAt     time.Time  `json:"made"`
 	ReceivedAt time.Time  `json:"t"`
+	// Immediate marks a leaver that only a rehire takes the place of.
+	Immediate bool `json:"now,omitempty"`
+	// Approvals are the operators who released the hold, Needs how many it takes.
+	Approvals []string `json:"ok,omitempty"`
+	Needs     int      `json:"needs,omitempty"`
+	// Barred are digests of the people who may not approve: whom the event is
+	// about and who asked for it.
+	Barred []string `json:"barred,omitempty"`
+	// Released: the hold is over, the event may run with this reason approved.
+	Released bool `json:"released,omitempty"`
+}
+
+// Digest names a person in Barred without saying who it is.
+func Digest(name string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(name))))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Blocks reports whether later events wait behind this one.
@@ -133,6 +165,41 @@ func (s Statement) MadeAfter(o Statement) bool {
 		return s.MadeAt.After(o.MadeAt)
 	}
 	return s.ReceivedAt.After(o.ReceivedAt)
+}
+
+// Progress counts the steps of an event that are done and need not, or must not, be
+// done again. What can be read from the tenant is read and not kept here.
+type Progress struct {
+	Key  string   `json:"k"`
+	Done []string `json:"done,omitempty"`
+	// At is when the first step was done.
+	At time.Time `json:"at"`
+}
+
+// Block is a sign-in block of ours.
+type Block struct {
+	Key string    `json:"k"`
+	For BlockedBy `json:"for"`
+	At  time.Time `json:"at"`
+}
+
+// BlockedBy is why we blocked. The zero value is invalid.
+type BlockedBy string
+
+// The reasons to block. A compromise outranks a leaver: only an operator lifts it.
+const (
+	BlockedAsLeaver     BlockedBy = "leaver"
+	BlockedAsCompromise BlockedBy = "compromise"
+)
+
+// Compromise is an incident that was answered. Signals from before HandledAt, or
+// until Until without a newly registered method, are of the same incident.
+type Compromise struct {
+	Key       string    `json:"k"`
+	HandledAt time.Time `json:"at"`
+	Until     time.Time `json:"until"`
+	// Released is set once an operator let the person back in.
+	Released bool `json:"released,omitempty"`
 }
 
 // Pass is a pass of ours. Before the directory is asked, Issuing is set and ID is
@@ -232,6 +299,10 @@ func (l *Ledger) Finish(key string, receivedAt time.Time, outcome Outcome) {
 	if w := l.WaitingFor(key); w != nil {
 		l.Settle = append(l.Settle, w.Sequence)
 	}
+	if outcome == WouldHave {
+		l.Forget(key)
+		return
+	}
 	l.Handled = append(l.Handled, Handled{Key: key, Outcome: outcome, ReceivedAt: receivedAt})
 	// Oldest first by receipt, so that the floor stays below what is remembered.
 	slices.SortStableFunc(l.Handled, func(a, b Handled) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
@@ -246,6 +317,7 @@ func (l *Ledger) Settled(sequence int64) {
 // Forget removes the key from the waiting list and from Current.
 func (l *Ledger) Forget(key string) {
 	l.Waiting = slices.DeleteFunc(l.Waiting, func(w Waiting) bool { return w.Key == key })
+	l.Progress = slices.DeleteFunc(l.Progress, func(p Progress) bool { return p.Key == key })
 	if l.Current != nil && l.Current.Key == key {
 		l.Current = nil
 	}
@@ -294,6 +366,33 @@ func (l *Ledger) Blocked(t event.Type, sequence int64) bool {
 		}
 	}
 	return false
+}
+
+// ProgressOf is how far the event has come; the zero value when it has not begun.
+func (l *Ledger) ProgressOf(key string) Progress {
+	for _, p := range l.Progress {
+		if p.Key == key {
+			return p
+		}
+	}
+	return Progress{}
+}
+
+// Step reports whether the step of the event is done.
+func (l *Ledger) Step(key, step string) bool {
+	return slices.Contains(l.ProgressOf(key).Done, step)
+}
+
+// StepDone records a step of the event.
+func (l *Ledger) StepDone(key, step string, at time.Time) {
+	i := slices.IndexFunc(l.Progress, func(p Progress) bool { return p.Key == key })
+	if i < 0 {
+		i = len(l.Progress)
+		l.Progress = append(l.Progress, Progress{Key: key, At: at})
+	}
+	if !slices.Contains(l.Progress[i].Done, step) {
+		l.Progress[i].Done = append(l.Progress[i].Done, step)
+	}
 }
 
 // Start counts a start of the event and returns how many there were, this one

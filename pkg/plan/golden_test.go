@@ -2,7 +2,7 @@ package plan_test
 
 import (
 	"encoding/json"
-	"flag"
+	stdflag "flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,14 +14,16 @@ import (
 
 	"mfaflow/events"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/flag"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
 )
 
-var update = flag.Bool("update", false, "rewrite events/golden")
+var update = stdflag.Bool("update", false, "rewrite events/golden")
 
-// golden is what a sample leads to for a person whose account is new and blank, in
+// golden is what a sample leads to for a person whose account is new and blank (for
+// events about staff: who has an Authenticator and a phone, and is at high risk), in
 // a tenant whose policy is Microsoft's default but enabled.
 type golden struct {
 	Steps []step `json:"steps"`
@@ -34,8 +36,11 @@ type step struct {
 	Decision plan.Decision `json:"decision"`
 	Reason   plan.Reason   `json:"reason,omitempty"`
 	Until    time.Time     `json:"until,omitzero"`
+	Steps    []plan.Step   `json:"steps,omitempty"`
 	Pass     *pass         `json:"pass,omitempty"`
-	Short    bool          `json:"shortFirstDay,omitempty"`
+	After    plan.Decision `json:"after,omitempty"`
+	Class    plan.Class    `json:"class,omitempty"`
+	Flags    []flag.Cause  `json:"flags,omitempty"`
 }
 
 type pass struct {
@@ -102,25 +107,46 @@ func follow(t *testing.T, e event.Event) []step {
 	t.Helper()
 	var steps []step
 	now := e.ReceivedAt
-	for range 5 {
-		in := plan.Input{Event: e, Ledger: &ledger.Ledger{}, Settings: settings(), Now: now}
+	memory, tenant := &ledger.Ledger{}, blank()
+	if e.Type != event.Joiner && e.Type != event.StartDateChanged {
+		tenant.Methods = append(tenant.Methods, identity.Method{ID: "a1", Kind: identity.MethodAuthenticator},
+			identity.Method{ID: "3179e48a-750b-4051-897c-87b9720928f7", Kind: identity.MethodPhone, Phone: identity.PhoneMobile})
+	}
+	for attempt := range 5 {
+		in := plan.Input{Event: e, Ledger: memory, Settings: settings(), Now: now, Attempt: attempt}
 		p, err := plan.Decide(in)
 		if err == nil && p.Decision == plan.ReadTenant {
-			in.Tenant = blank()
+			in.Tenant = tenant
 			p, err = plan.Decide(in)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := step{At: now.UTC(), Decision: p.Decision, Reason: p.Reason, Short: p.ShortFirstDay}
-		if p.Decision == plan.IssuePass {
-			s.Pass = &pass{Opens: p.Request.StartsAt.UTC(), Minutes: int(p.Request.Lifetime.Minutes()), OneTime: p.Request.OneTime}
+		s := step{At: now.UTC(), Decision: p.Decision, Reason: p.Reason, Steps: p.Steps, After: p.After, Class: p.Class}
+		for _, x := range p.Steps {
+			if x.Action == plan.IssuePass {
+				s.Pass = &pass{Opens: x.Request.StartsAt.UTC(), Minutes: int(x.Request.Lifetime.Minutes()), OneTime: x.Request.OneTime}
+			}
+			switch x.Action {
+			case plan.Mark:
+				memory.StepDone(e.Key, string(x.Stage), now)
+			case plan.BlockSignIn:
+				tenant.Account.Enabled = false
+			case plan.RemoveMethods:
+				tenant.Methods = tenant.Methods[:1]
+			default:
+				memory.StepDone(e.Key, string(x.Action), now)
+			}
 		}
-		if p.Decision == plan.Wait {
+		for _, f := range p.Flags {
+			s.Flags = append(s.Flags, f.Cause)
+		}
+		waits := p.Decision == plan.Wait || p.After == plan.Wait
+		if waits {
 			s.Until = p.Until.UTC()
 		}
 		steps = append(steps, s)
-		if p.Decision != plan.Wait {
+		if !waits {
 			return steps
 		}
 		now = p.Until
@@ -134,6 +160,8 @@ func settings() plan.Settings {
 	return plan.Settings{
 		LeadTime: 72 * time.Hour, OpensAtHour: 7, OpensAtMinute: 30, DefaultZone: time.UTC,
 		Lifetime: 8 * time.Hour, PastStart: 7 * 24 * time.Hour, ProtectRoleHolders: true,
+		Grace: 7 * 24 * time.Hour, SyncCheck: 45 * time.Minute, MaxAge: 7 * 24 * time.Hour, SettleWindow: 24 * time.Hour,
+		OnRiskySignIn: plan.RaiseFlag, OnSessionRevoked: plan.Record, OnCredentialChanged: plan.Record, OnMove: plan.Record,
 	}
 }
 
@@ -143,6 +171,7 @@ const someone identity.UserID = "5b0e9c1e-0000-4000-8000-000000001042"
 func blank() *plan.Tenant {
 	return &plan.Tenant{
 		Account: &identity.Account{ID: someone, UserPrincipalName: "someone@contoso.example", Enabled: true},
+		Risk:    &identity.Risk{Level: identity.RiskHigh, State: identity.RiskStateAtRisk},
 		Methods: []identity.Method{{ID: "28c10230-6103-485e-b985-444c60001490", Kind: identity.MethodPassword}},
 		Policy: identity.PassPolicy{
 			Enabled: true, IncludeAll: true, MinLifetime: time.Hour, DefaultLifetime: time.Hour, MaxLifetime: 8 * time.Hour,

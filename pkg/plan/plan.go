@@ -8,9 +8,11 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/flag"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ledger"
 )
@@ -22,13 +24,11 @@ type Decision string
 const (
 	// ReadTenant: the decision needs the tenant; ask again with it.
 	ReadTenant Decision = "read-tenant"
-	// IssuePass: issue a pass as requested and deliver it.
-	IssuePass Decision = "issue-pass"
-	// DeletePass: delete the pass we issued, then follow Then.
-	DeletePass Decision = "delete-pass"
+	// Act: take the steps in order, then do what After says.
+	Act Decision = "act"
 	// Wait until Until.
 	Wait Decision = "wait"
-	// Hold for an operator, for Reason.
+	// Hold for operators, for Reason.
 	Hold Decision = "hold"
 	// Obsolete: a later statement by HR counts.
 	Obsolete Decision = "obsolete"
@@ -38,23 +38,98 @@ const (
 	NoUser Decision = "no-user"
 )
 
-// Reason tells holds and waits apart; the lane knows them by the same words.
+// Reason tells holds and waits apart.
 type Reason string
 
 // The reasons a plan can give.
 const (
 	NotSupported      Reason = "type-not-supported"
 	DueLater          Reason = "due-later"
+	GracePeriod       Reason = "grace-period"
+	SyncCheck         Reason = "sync-check"
 	AccountDisabled   Reason = "account-disabled"
+	AccountReenabled  Reason = "account-enabled-again"
+	StillBlocked      Reason = "still-blocked"
 	ExternalGuest     Reason = "external-guest"
 	ProtectedPerson   Reason = "protected-person"
 	AlreadyRegistered Reason = "already-registered"
+	CompromiseStands  Reason = "compromise-stands"
 	ForeignPass       Reason = "foreign-pass"
 	PassPolicyOff     Reason = "pass-policy-disabled"
 	PassPolicyExclude Reason = "pass-policy-excludes-person"
 	StartDatePast     Reason = "start-date-past"
 	NoTimeZone        Reason = "no-time-zone"
+	MethodsNotNamed   Reason = "methods-not-named"
 )
+
+// Action is one kind of step. The zero value is invalid.
+type Action string
+
+// The actions.
+const (
+	BlockSignIn    Action = "block-sign-in"
+	UnblockSignIn  Action = "unblock-sign-in"
+	RevokeSessions Action = "revoke-sessions"
+	IssuePass      Action = "issue-pass"
+	DeletePass     Action = "delete-pass"
+	RemoveMethods  Action = "remove-methods"
+	RandomPassword Action = "random-password"
+	// Mark writes into the ledger that a stage of the event is over.
+	Mark Action = "mark"
+)
+
+// Destructive reports whether the action takes something from the person that they
+// cannot get back by themselves.
+func (a Action) Destructive() bool {
+	return a == BlockSignIn || a == RemoveMethods || a == RandomPassword
+}
+
+// Stage names what a Mark records. The zero value is invalid.
+type Stage string
+
+// The stages.
+const (
+	// ShutOut: the leaver can no longer sign in.
+	ShutOut Stage = "shut-out"
+	// Answered: the incident has been answered.
+	Answered Stage = "answered"
+	// Synced: the block has outlived a synchronisation.
+	Synced Stage = "synced"
+	// LetIn: the operator's word has been carried out.
+	LetIn Stage = "let-in"
+)
+
+// Step is one action and what it needs.
+type Step struct {
+	Action Action `json:"action"`
+	// Request is the pass to issue, and Zone the time zone to tell its times in.
+	Request identity.PassRequest `json:"-"`
+	Zone    *time.Location       `json:"-"`
+	// Methods are what RemoveMethods removes.
+	Methods Selection `json:"methods,omitzero"`
+	// For is why BlockSignIn blocks.
+	For   ledger.BlockedBy `json:"for,omitempty"`
+	Stage Stage            `json:"stage,omitempty"`
+}
+
+// Class groups destructive plans for the blast-radius breaker.
+type Class string
+
+// The classes.
+const (
+	ClassNone            Class = ""
+	ClassLeaver          Class = "leaver"
+	ClassImmediateLeaver Class = "immediate-leaver"
+	ClassReregistration  Class = "re-registration"
+	ClassCompromise      Class = "compromise"
+)
+
+// Flag is something a human must look at.
+type Flag struct {
+	Cause    flag.Cause
+	Detail   string
+	UnlockAt time.Time
+}
 
 // Plan is a decision and what it needs.
 type Plan struct {
@@ -62,17 +137,29 @@ type Plan struct {
 	Reason   Reason
 	// Detail says it in plain words, without personal data.
 	Detail string
-	// Until is when a Wait ends.
+	// Until is when a Wait ends, be it the decision or After.
 	Until time.Time
-	// Request is the pass to issue, and Zone the time zone to tell its times in.
-	Request identity.PassRequest
-	Zone    *time.Location
-	// PassID is the pass to delete.
-	PassID string
-	// Then is what follows a DeletePass.
-	Then Decision
-	// ShortFirstDay: less than four hours of the first day are left to the pass.
-	ShortFirstDay bool
+	// Steps of an Act, and what follows them: Wait, or Nothing.
+	Steps []Step
+	After Decision
+	// Class is how the breaker counts the plan.
+	Class Class
+	// Flags are raised once the steps are taken.
+	Flags []Flag
+	// Approvals is how many operators a Hold takes.
+	Approvals int
+	// NeedsRisk: a ReadTenant needs the person's risk too.
+	NeedsRisk bool
+}
+
+// Destructive reports whether any step is.
+func (p Plan) Destructive() bool {
+	for _, s := range p.Steps {
+		if s.Action.Destructive() {
+			return true
+		}
+	}
+	return false
 }
 
 // Settings are the tenant owner's choices.
@@ -88,12 +175,40 @@ type Settings struct {
 	OneTime  bool
 	// PastStart is how long after the start date a joiner is still served.
 	PastStart time.Duration
+	// Grace is how long after they left a person's methods are kept.
+	Grace time.Duration
+	// UnblockReturning lifts a leaver's block by itself when HR takes the leaving
+	// back; otherwise an operator does.
+	UnblockReturning bool
+	// SyncCheck is how long after a block a synced account is looked at again.
+	SyncCheck time.Duration
+	// MaxAge is how old mfa.* and risk.* events may be.
+	MaxAge time.Duration
+	// SettleWindow is how long further signals belong to an answered incident.
+	SettleWindow time.Duration
+	// OnRiskySignIn, OnSessionRevoked and OnCredentialChanged are what follows
+	// signals that the owner decides on.
+	OnRiskySignIn, OnSessionRevoked, OnCredentialChanged Response
+	// OnMove is what follows a change of role.
+	OnMove Response
 	// ProtectedAccounts are the break-glass accounts.
 	ProtectedAccounts []identity.UserID
 	// ProtectRoleHolders holds people with directory roles, eligible roles or
 	// membership of role-assignable groups.
 	ProtectRoleHolders bool
 }
+
+// Response is what a setting makes of a signal. The zero value is invalid.
+type Response string
+
+// The responses.
+const (
+	Record     Response = "record"
+	RaiseFlag  Response = "flag"
+	Revoke     Response = "revoke"
+	Reregister Response = "reregister"
+	Compromise Response = "compromise"
+)
 
 // Tenant is what was read of a person, all at one moment.
 type Tenant struct {
@@ -105,6 +220,8 @@ type Tenant struct {
 	Membership identity.Membership
 	// ActiveRoles and EligibleRoles are display names.
 	ActiveRoles, EligibleRoles []string
+	// Risk is nil when nobody asked for it.
+	Risk *identity.Risk
 }
 
 // Input is what a decision is made of.
@@ -113,6 +230,10 @@ type Input struct {
 	Ledger   *ledger.Ledger
 	Settings Settings
 	Now      time.Time
+	// Released is the reason of the hold that operators released.
+	Released Reason
+	// Attempt counts how often the event was set aside before.
+	Attempt int
 	// Tenant is nil as long as the decision may not need it.
 	Tenant *Tenant
 }
@@ -120,14 +241,62 @@ type Input struct {
 // Decide makes the decision. It is pure. An error means that the data of the
 // event does not fit its type (event.ErrBadData).
 func Decide(in Input) (Plan, error) {
+	if tooOld(in) {
+		return Plan{
+			Decision: Nothing, Detail: "older than the maximum age of its type: flagged, not run",
+			Flags: []Flag{{Cause: flag.TooOld, Detail: fmt.Sprintf("the event is of %s", in.Event.Time.UTC().Format(time.RFC3339))}},
+		}, nil
+	}
 	switch in.Event.Type {
-	case event.Joiner, event.StartDateChanged:
+	case event.Joiner, event.StartDateChanged, event.Rehire:
 		return decideStart(in)
+	case event.Leaver, event.LastDayChanged:
+		return decideLeave(in)
 	case event.Cancelled:
 		return decideCancelled(in)
+	case event.Mover:
+		return respond(in, in.Settings.OnMove, flag.Moved, "the person changed role")
+	case event.DeviceLost, event.DeviceStolen, event.AccessLost, event.Reregister,
+		event.CodesUnrequested, event.CodesNotReceived, event.TemporarilyBlocked:
+		return decideHelpDesk(in)
+	case event.RiskUser:
+		return decideRisk(in)
+	case event.RiskSignIn:
+		return respond(in, in.Settings.OnRiskySignIn, flag.RiskySignIn, "a risky sign-in was reported")
+	case event.SessionRevoked:
+		return respond(in, in.Settings.OnSessionRevoked, flag.SessionRevoked, "another system revoked the person's sessions")
+	case event.CredentialChanged:
+		return respond(in, in.Settings.OnCredentialChanged, flag.CredentialChanged, "another system reports a changed credential")
+	case event.AccountLocked:
+		return decideLocked(in)
+	case event.AccountChanged:
+		return decideChanged(in)
+	case event.LetIn:
+		return decideLetIn(in)
 	default:
-		return Plan{Decision: Hold, Reason: NotSupported, Detail: fmt.Sprintf("events of type %s are not acted on yet", in.Event.Type)}, nil
+		return Plan{Decision: Hold, Reason: NotSupported, Detail: fmt.Sprintf("events of type %s are not acted on", in.Event.Type)}, nil
 	}
+}
+
+// tooOld judges an event when it first gets its turn; one that waited since was
+// in time.
+func tooOld(in Input) bool {
+	t := string(in.Event.Type)
+	return in.Attempt == 0 && in.Settings.MaxAge > 0 && (strings.HasPrefix(t, "mfa.") || strings.HasPrefix(t, "risk.")) &&
+		in.Now.Sub(in.Event.Time) > in.Settings.MaxAge
+}
+
+// hold leaves the event to one operator.
+func hold(r Reason, detail string) Plan {
+	return Plan{Decision: Hold, Reason: r, Detail: detail, Approvals: 1}
+}
+
+// obsolete is the plan of a statement that a later one took the place of.
+func obsolete() Plan { return Plan{Decision: Obsolete, Detail: "HR made a later statement"} }
+
+// act is a plan of steps, done when they are taken.
+func act(detail string, steps ...Step) Plan {
+	return Plan{Decision: Act, Steps: steps, After: Nothing, Detail: detail}
 }
 
 // StatementOf is the statement an employment event makes.
@@ -142,131 +311,37 @@ func StatementOf(e event.Event) (ledger.Statement, error) {
 	}, nil
 }
 
-// superseded reports whether the lane knows a statement made later.
+// superseded reports whether the lane knows a statement made later. An immediate
+// leaver gives way to nothing but a later rehire.
 func superseded(s ledger.Statement, l *ledger.Ledger) bool {
+	if s.Immediate {
+		return l.Rehired.After(s.MadeAt)
+	}
 	return l.Statement != nil && l.Statement.Key != s.Key && l.Statement.MadeAfter(s)
 }
 
-// shortDay is what must be left of the first day for a pass to be of use.
-const shortDay = 4 * time.Hour
-
-// decideStart plans a joiner, or a joiner whose date moved: the two are one full
-// statement.
-func decideStart(in Input) (Plan, error) {
-	s, err := StatementOf(in.Event)
-	if err != nil {
-		return Plan{}, err
-	}
-	if superseded(s, in.Ledger) {
-		return Plan{Decision: Obsolete, Detail: "HR made a later statement"}, nil
-	}
-	zone, err := zoneOf(in)
-	if err != nil {
-		return Plan{}, err
-	}
-	if zone == nil {
-		return Plan{Decision: Hold, Reason: NoTimeZone, Detail: "the statement names no time zone and none is configured"}, nil
-	}
-	opens := s.StartDate.At(in.Settings.OpensAtHour, in.Settings.OpensAtMinute, zone)
-	issueAt := opens.Add(-in.Settings.LeadTime)
-
-	if in.Now.Before(issueAt) {
-		wait := Plan{Decision: Wait, Reason: DueLater, Until: issueAt, Detail: "the pass is issued at " + issueAt.UTC().Format(time.RFC3339)}
-		if p := in.Ledger.Pass; p != nil && p.ID != "" && p.Key != s.Key {
-			// The date moved away: a pass for the old date must not open.
-			wait.PassID, wait.Decision, wait.Then = p.ID, DeletePass, Wait
-		}
-		return wait, nil
-	}
-	if in.Now.After(opens.Add(in.Settings.PastStart)) {
-		return Plan{Decision: Hold, Reason: StartDatePast, Detail: fmt.Sprintf("the start date is more than %d days past", int(in.Settings.PastStart.Hours()/24))}, nil
-	}
-	if deliveredFor(s, in.Ledger) {
-		return Plan{Decision: Nothing, Detail: "a pass for this start date was delivered already"}, nil
-	}
-	if in.Tenant == nil {
-		return Plan{Decision: ReadTenant}, nil
-	}
-	return decidePass(in, s, opens, zone), nil
-}
-
-// deliveredFor reports whether the effect of the statement is on the tenant
-// already: HR may say the same thing twice under two ids.
-func deliveredFor(s ledger.Statement, l *ledger.Ledger) bool {
-	return l.Applied != nil && l.Applied.StartDate == s.StartDate && l.Pass != nil && l.Pass.Delivered
-}
-
-func zoneOf(in Input) (*time.Location, error) {
-	d, err := in.Event.Employment()
-	if err != nil {
-		return nil, err
-	}
-	if d.StartDate.IsZero() {
-		return nil, fmt.Errorf("%w: startDate is missing", event.ErrBadData)
-	}
-	if d.TimeZone == "" {
+// zoneOf is the time zone of the event's dates; nil when there is none.
+func zoneOf(in Input, name string) (*time.Location, error) {
+	if name == "" {
 		return in.Settings.DefaultZone, nil
 	}
-	zone, err := event.ParseTimeZone(d.TimeZone)
+	zone, err := event.ParseTimeZone(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: timeZone is no IANA time zone", event.ErrBadData)
 	}
 	return zone, nil
 }
 
-// decidePass judges the person and the tenant's policy for a pass that is due.
-func decidePass(in Input, s ledger.Statement, opens time.Time, zone *time.Location) Plan {
-	t, a := in.Tenant, in.Tenant.Account
-	if a == nil {
-		return Plan{Decision: NoUser, Detail: "the account is no longer in the directory"}
+// protected says why the person may not be changed without two operators. It is
+// empty when they may, or when two operators said so.
+func protected(in Input) (Plan, bool) {
+	why := protection(in)
+	if why == "" || in.Released == ProtectedPerson {
+		return Plan{}, false
 	}
-	if why := protection(in); why != "" {
-		return Plan{Decision: Hold, Reason: ProtectedPerson, Detail: why}
-	}
-	if a.External {
-		return Plan{Decision: Hold, Reason: ExternalGuest, Detail: "an account of another tenant cannot have a pass"}
-	}
-	if !a.Enabled {
-		if in.Now.Before(opens) {
-			return Plan{Decision: Wait, Reason: AccountDisabled, Until: opens, Detail: "the account is still disabled; looked at again when the pass would open"}
-		}
-		return Plan{Decision: Hold, Reason: AccountDisabled, Detail: "the account is disabled on its start date; enable it, then release the hold"}
-	}
-	if why := registered(a, t.Methods); why != "" {
-		return Plan{Decision: Hold, Reason: AlreadyRegistered, Detail: why}
-	}
-	for _, p := range t.Passes {
-		if !p.Spent && !ours(p, in.Ledger) {
-			return Plan{Decision: Hold, Reason: ForeignPass, Detail: "the person has a pass that mfaflow did not issue; it is not replaced without an operator"}
-		}
-	}
-	if !t.Policy.Enabled {
-		return Plan{Decision: Hold, Reason: PassPolicyOff, Detail: "the tenant's Temporary Access Pass policy is disabled; enable it, then release the hold"}
-	}
-	if !t.Policy.Covers(a.ID, t.Membership.Groups) {
-		return Plan{Decision: Hold, Reason: PassPolicyExclude, Detail: "the Temporary Access Pass policy does not include the person: a pass could be issued but not used; change the policy's targets, then release the hold"}
-	}
-
-	request := identity.PassRequest{
-		Lifetime: min(max(in.Settings.Lifetime, t.Policy.MinLifetime), t.Policy.MaxLifetime).Truncate(time.Minute),
-		OneTime:  in.Settings.OneTime || t.Policy.OneTime,
-	}
-	from := in.Now
-	if in.Now.Before(opens) {
-		request.StartsAt, from = opens, opens
-	}
-	endOfFirstDay := event.Date{Year: s.StartDate.Year, Month: s.StartDate.Month, Day: s.StartDate.Day + 1}.At(0, 0, zone)
-	until := from.Add(request.Lifetime)
-	if until.After(endOfFirstDay) {
-		until = endOfFirstDay
-	}
-	return Plan{Decision: IssuePass, Request: request, Zone: zone, ShortFirstDay: until.Sub(from) < shortDay}
-}
-
-// ours reports whether we issued the pass, or were about to when we lost sight of
-// the answer.
-func ours(p identity.Pass, l *ledger.Ledger) bool {
-	return l.Pass != nil && (l.Pass.ID == p.ID || !l.Pass.Issuing.IsZero())
+	p := hold(ProtectedPerson, why)
+	p.Approvals = 2
+	return p, true
 }
 
 func protection(in Input) string {
@@ -290,37 +365,27 @@ func protection(in Input) string {
 	return ""
 }
 
-func registered(a *identity.Account, methods []identity.Method) string {
-	for _, m := range methods {
-		if m.UsableForMFA() {
-			return fmt.Sprintf("the account has an authentication method already (%s)", m.Kind)
-		}
-	}
-	if !a.LastSignIn.IsZero() {
-		return "somebody has signed in to the account already"
-	}
-	return ""
+// compromised reports whether a block stands that only an operator lifts.
+func compromised(l *ledger.Ledger) bool {
+	return l.Compromise != nil && !l.Compromise.Released
 }
 
-// decideCancelled plans the withdrawal of a joiner. The withdrawal of a leaver is
-// not acted on yet.
-func decideCancelled(in Input) (Plan, error) {
-	s, err := StatementOf(in.Event)
-	if err != nil {
-		return Plan{}, err
+// usable lists the methods that let the person pass multi-factor authentication.
+func usable(methods []identity.Method) (list []identity.Method) {
+	for _, m := range methods {
+		if m.UsableForMFA() {
+			list = append(list, m)
+		}
 	}
-	d, err := in.Event.Employment()
-	if err != nil {
-		return Plan{}, err
+	return list
+}
+
+// livePass reports whether the person has a pass that works, now or later.
+func livePass(passes []identity.Pass) bool {
+	for _, p := range passes {
+		if !p.Spent {
+			return true
+		}
 	}
-	if superseded(s, in.Ledger) {
-		return Plan{Decision: Obsolete, Detail: "HR made a later statement"}, nil
-	}
-	if d.Cancels != "joiner" {
-		return Plan{Decision: Hold, Reason: NotSupported, Detail: "the withdrawal of a leaver is not acted on yet"}, nil
-	}
-	if p := in.Ledger.Pass; p != nil && (p.ID != "" || !p.Issuing.IsZero()) {
-		return Plan{Decision: DeletePass, PassID: p.ID, Then: Nothing, Detail: "the start was withdrawn after a pass was issued"}, nil
-	}
-	return Plan{Decision: Nothing, Detail: "the start was withdrawn before a pass was issued"}, nil
+	return false
 }

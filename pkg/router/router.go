@@ -140,7 +140,7 @@ func (r *Router) fanOut(ctx context.Context, t *lane.Turn, matches []identity.Ac
 			return lane.Verdict{}, err
 		}
 	}
-	if err := t.Flag(ctx, flag.AmbiguousPerson, "", fmt.Sprintf("the event was sent to the lanes of %d enabled accounts", len(msgs))); err != nil {
+	if err := t.Flag(ctx, flag.Flag{Cause: flag.AmbiguousPerson, Detail: fmt.Sprintf("the event was sent to the lanes of %d enabled accounts", len(msgs))}); err != nil {
 		return lane.Verdict{}, err
 	}
 	return lane.Finished(ledger.Done, fmt.Sprintf("forwarded to %d lanes", len(msgs))), nil
@@ -175,7 +175,7 @@ func (r *Router) park(ctx context.Context, t *lane.Turn, cause flag.Cause, detai
 	if err := r.send(ctx, t, r.QuarantineQueue, m); err != nil {
 		return lane.Verdict{}, err
 	}
-	if err := t.Flag(ctx, cause, lane.Reason(cause), detail); err != nil {
+	if err := t.Flag(ctx, flag.Flag{Cause: cause, Reason: string(cause), Detail: detail}); err != nil {
 		return lane.Verdict{}, err
 	}
 	return lane.Finished(ledger.Done, "quarantined: "+detail), nil
@@ -186,7 +186,7 @@ func (r *Router) notFound(ctx context.Context, t *lane.Turn) (lane.Verdict, erro
 	if deadline := r.deadline(t.Event); t.Now.Before(deadline) {
 		return lane.Retry(r.ProvisionRetry, lane.NotProvisioned, "nobody has these identifiers yet; looked for until "+deadline.UTC().Format(time.RFC3339)), nil
 	}
-	if err := t.Flag(ctx, flag.UnknownPerson, lane.UnknownPerson, "nobody in the directory has these identifiers"); err != nil {
+	if err := t.Flag(ctx, flag.Flag{Cause: flag.UnknownPerson, Detail: "nobody in the directory has these identifiers"}); err != nil {
 		return lane.Verdict{}, err
 	}
 	return lane.DeadLetter(lane.UnknownPerson, "nobody in the directory has these identifiers; provision the account or correct HR's data, then replay"), nil

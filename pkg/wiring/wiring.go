@@ -49,11 +49,14 @@ func Broker(b config.Broker, a config.App) (servicebus.Options, error) {
 
 // Lanes says which queue's lanes are drained and how.
 type Lanes struct {
-	Broker  servicebus.Options
-	Drain   config.Drain
-	Queue   string
-	Flags   string
-	Handler lane.Handler
+	Broker servicebus.Options
+	Drain  config.Drain
+	Queue  string
+	Flags  string
+	// Handler makes the handler of one run from the run's broker client.
+	Handler func(*servicebus.Client) (lane.Handler, error)
+	// Audit takes operators' decisions.
+	Audit lane.Audit
 	// Idle releases what must not be held while a sandbox is frozen.
 	Idle    func()
 	Log     *slog.Logger
@@ -74,10 +77,14 @@ func (l Lanes) Run(ctx context.Context) error {
 		}
 		defer client.Close()
 		defer l.Idle()
+		handler, err := l.Handler(client)
+		if err != nil {
+			return err
+		}
 		runner := lane.Runner{
 			Engine: &lane.Engine{
-				Queue: l.Queue, FlagsQueue: l.Flags, Handler: l.Handler, Sender: client,
-				MaxStarts: l.Drain.MaxStarts, Now: time.Now, Log: l.Log, Metrics: l.Metrics,
+				Queue: l.Queue, FlagsQueue: l.Flags, Handler: handler, Sender: client,
+				MaxStarts: l.Drain.MaxStarts, Now: time.Now, Audit: l.Audit, Log: l.Log, Metrics: l.Metrics,
 			},
 			Accept: func(ctx context.Context, wait time.Duration) (lane.Session, error) {
 				s, err := client.AcceptNext(ctx, l.Queue, wait)

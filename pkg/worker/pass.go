@@ -22,7 +22,7 @@ const maxIssues = 3
 // issuePass issues and delivers. The recipient is known before the pass exists,
 // the intent is in the ledger before the directory is asked, and the value lives
 // in this call only: if delivery does not succeed here, the step starts again.
-func (r *run) issuePass(ctx context.Context, p plan.Plan) (lane.Verdict, error) {
+func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error) {
 	l := r.turn.Ledger
 	attempts := 0
 	if l.Pass != nil && l.Pass.Key == r.turn.Event.Key {
@@ -31,9 +31,9 @@ func (r *run) issuePass(ctx context.Context, p plan.Plan) (lane.Verdict, error) 
 	if attempts >= maxIssues {
 		return r.giveUp(ctx, fmt.Sprintf("issued %d times, never delivered", attempts))
 	}
-	to, verdict, err := r.recipient(ctx, p.Zone)
+	to, verdict, err := r.recipient(ctx, s.Zone)
 	if err != nil || verdict != nil {
-		return value(verdict), err
+		return verdict, err
 	}
 
 	intent := ledger.Pass{Key: r.turn.Event.Key, Issuing: r.turn.Now, Attempts: attempts + 1}
@@ -42,35 +42,28 @@ func (r *run) issuePass(ctx context.Context, p plan.Plan) (lane.Verdict, error) 
 	}
 	l.Pass = &intent
 	if err := r.turn.Checkpoint(ctx); err != nil {
-		return lane.Verdict{}, err
+		return nil, err
 	}
 
 	var issued identity.IssuedPass
-	err = r.effect(ctx, "issue-pass", func(ctx context.Context) error {
-		issued, err = r.Passes.IssuePass(ctx, r.user, p.Request)
+	err = r.effect(ctx, string(plan.IssuePass), func(ctx context.Context) error {
+		issued, err = r.Passes.IssuePass(ctx, r.user, s.Request)
 		return err
 	})
 	if err != nil {
-		return failed(ctx, err)
+		return verdictOf(ctx, err)
 	}
 	l.Pass = &ledger.Pass{
 		ID: issued.ID, Key: intent.Key, Attempts: intent.Attempts, StartsAt: issued.StartsAt, EndsAt: issued.EndsAt(),
 	}
 	if err := r.turn.Checkpoint(ctx); err != nil {
-		return lane.Verdict{}, err
+		return nil, err
 	}
-
 	if verdict, err := r.deliver(ctx, to, issued); err != nil || verdict != nil {
-		return value(verdict), err
+		return verdict, err
 	}
 	l.Pass.Delivered, l.Pass.Channel = true, to.Channel.Name()
-	r.applied()
-	if p.ShortFirstDay {
-		if err := r.turn.Flag(ctx, flag.ShortFirstDay, "", "the pass ends, or the day does, within four hours"); err != nil {
-			return lane.Verdict{}, err
-		}
-	}
-	return lane.Finished(ledger.Done, "pass delivered by "+to.Channel.Name()), nil
+	return nil, r.turn.Checkpoint(ctx)
 }
 
 // Waits between tries to deliver. The value is in memory meanwhile, so they are
@@ -93,60 +86,54 @@ func (r *run) deliver(ctx context.Context, to recipient, issued identity.IssuedP
 			break
 		}
 	}
-	verdict, err := failed(ctx, err)
-	if err != nil {
-		return nil, err
+	verdict, err := verdictOf(ctx, err)
+	if err == nil && !verdict.Retries() {
+		return r.giveUp(ctx, verdict.String())
 	}
-	if !verdict.Retries() {
-		verdict, err = r.giveUp(ctx, verdict.String())
-	}
-	return &verdict, err
+	return verdict, err
 }
 
 // giveUp deletes a pass that nobody has and leaves the event to an operator.
-func (r *run) giveUp(ctx context.Context, why string) (lane.Verdict, error) {
-	if verdict, err := r.deletePass(ctx, ""); err != nil || verdict != nil {
-		return value(verdict), err
+func (r *run) giveUp(ctx context.Context, why string) (*lane.Verdict, error) {
+	if verdict, err := r.deletePass(ctx); err != nil || verdict != nil {
+		return verdict, err
 	}
-	if err := r.turn.Flag(ctx, flag.Undeliverable, lane.DeliveryFailed, why); err != nil {
-		return lane.Verdict{}, err
+	if err := r.turn.Flag(ctx, flag.Flag{Cause: flag.Undeliverable, Reason: string(lane.DeliveryFailed), Detail: why}); err != nil {
+		return nil, err
 	}
-	return lane.Hold(lane.DeliveryFailed, "the pass could not be delivered and was deleted: "+why), nil
+	verdict := lane.Hold(lane.DeliveryFailed, "the pass could not be delivered and was deleted: "+why).Approved(1, r.barred()...)
+	return &verdict, nil
 }
 
-// deletePass deletes the pass of ours with the id. With an empty id it deletes
-// whatever pass the person has: it is called so only while the ledger says that
-// we issued one and lost sight of it. A verdict is returned when the directory
-// did not let us.
-func (r *run) deletePass(ctx context.Context, id string) (*lane.Verdict, error) {
-	err := r.effect(ctx, "delete-pass", func(ctx context.Context) error {
-		ids := []string{id}
-		if id == "" {
-			passes, err := r.Passes.Passes(ctx, r.user)
-			if err != nil {
-				return err
-			}
-			ids = nil
-			for _, p := range passes {
-				ids = append(ids, p.ID)
-			}
+// deletePass deletes whatever pass the person has; a plan that says so means it.
+// It reads first: the id in the ledger may be of a pass that was replaced.
+func (r *run) deletePass(ctx context.Context) (*lane.Verdict, error) {
+	err := r.effect(ctx, string(plan.DeletePass), func(ctx context.Context) error {
+		passes, err := r.Passes.Passes(ctx, r.user)
+		if err != nil {
+			return err
 		}
-		for _, id := range ids {
-			if err := r.Passes.DeletePass(ctx, r.user, id); err != nil && !errors.Is(err, identity.ErrNotFound) {
+		for _, p := range passes {
+			if err := r.Passes.DeletePass(ctx, r.user, p.ID); err != nil && !errors.Is(err, identity.ErrNotFound) {
 				return err
 			}
 		}
 		return nil
 	})
-	if errors.Is(err, identity.ErrNotFound) {
-		err = nil // the account is gone, and its pass with it
-	}
-	if err != nil {
-		verdict, err := failed(ctx, err)
-		return &verdict, err
+	if err != nil && !errors.Is(err, identity.ErrNotFound) { // an account that is gone has no pass
+		return verdictOf(ctx, err)
 	}
 	r.turn.Ledger.Pass = nil
 	return nil, r.turn.Checkpoint(ctx)
+}
+
+// verdictOf is failed for steps, which end the turn with a verdict or not at all.
+func verdictOf(ctx context.Context, err error) (*lane.Verdict, error) {
+	verdict, err := failed(ctx, err)
+	if err != nil {
+		return nil, err
+	}
+	return &verdict, nil
 }
 
 // effect does one thing to the outside world under the lane's lock and audits it.

@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"mfaflow/pkg/audit"
+	"mfaflow/pkg/breaker"
 	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/flag"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
@@ -31,7 +33,6 @@ type Directory interface {
 	Manager(context.Context, identity.UserID) (identity.Account, error)
 	Membership(context.Context, identity.UserID) (identity.Membership, error)
 	Roles(context.Context, identity.UserID) (active, eligible []string, err error)
-	Methods(context.Context, identity.UserID) ([]identity.Method, error)
 	PassPolicy(context.Context) (identity.PassPolicy, error)
 }
 
@@ -43,6 +44,30 @@ type Passes interface {
 	DeletePass(ctx context.Context, user identity.UserID, passID string) error
 }
 
+// Accounts changes accounts and ends sessions.
+type Accounts interface {
+	SetEnabled(ctx context.Context, user identity.UserID, enabled bool) error
+	RevokeSessions(context.Context, identity.UserID) error
+	SetRandomPassword(context.Context, identity.UserID) error
+}
+
+// Methods reads and removes authentication methods. Removing reports each method
+// by itself; the error is about the whole request.
+type Methods interface {
+	MethodsAndDefault(context.Context, identity.UserID) (identity.Registration, error)
+	DeleteMethods(ctx context.Context, user identity.UserID, methods []identity.Method, serial bool) ([]identity.MethodResult, error)
+}
+
+// Risks reads the directory's judgement of a person.
+type Risks interface {
+	Risk(context.Context, identity.UserID) (identity.Risk, error)
+}
+
+// Breaker counts destructive effects over all workers.
+type Breaker interface {
+	Reserve(context.Context, breaker.Request) (breaker.Decision, error)
+}
+
 // Audit keeps the trail. An error means that the record may be missing.
 type Audit interface {
 	Write(context.Context, audit.Record) error
@@ -52,6 +77,16 @@ type Audit interface {
 type Worker struct {
 	Directory Directory
 	Passes    Passes
+	Accounts  Accounts
+	Methods   Methods
+	Risks     Risks
+	Breaker   Breaker
+	// People tells how many people the tenant has, for shares of them.
+	People func(context.Context) (int, error)
+	// ReportOnly writes what would have been done and does none of it.
+	ReportOnly bool
+	// SerialRemoval removes methods one request after the other.
+	SerialRemoval bool
 	// Channels are tried in order; the first that has a recipient is used.
 	Channels []Channel
 	Audit    Audit
@@ -72,8 +107,14 @@ func (w *Worker) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error)
 		return lane.DeadLetter(lane.BadEvent, "the event is in a lane that is not its person's; only the router writes to this queue"), nil
 	}
 	run := &run{Worker: w, turn: t, user: t.Event.UserID}
+	if t.Event.Type.Precedence() >= urgent {
+		ctx = identity.Urgent(ctx)
+	}
 	return run.event(ctx)
 }
+
+// urgent is the precedence from which an event shuts somebody out.
+var urgent = event.RiskUser.Precedence()
 
 // run is one event on its way through its plan.
 type run struct {
@@ -81,6 +122,10 @@ type run struct {
 	turn   *lane.Turn
 	user   identity.UserID
 	tenant *plan.Tenant
+	// registration is what the last read of the methods found.
+	registration identity.Registration
+	// refused is why the directory did not let us block the account.
+	refused error
 }
 
 func (r *run) event(ctx context.Context) (lane.Verdict, error) {
@@ -112,10 +157,13 @@ func (r *run) event(ctx context.Context) (lane.Verdict, error) {
 // decide plans, reading the tenant only when the plan depends on it. A verdict is
 // returned when the tenant could not be read.
 func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
-	in := plan.Input{Event: r.turn.Event, Ledger: r.turn.Ledger, Settings: r.Settings, Now: r.turn.Now}
+	in := plan.Input{
+		Event: r.turn.Event, Ledger: r.turn.Ledger, Settings: r.Settings, Now: r.turn.Now,
+		Released: plan.Reason(r.turn.Released), Attempt: r.turn.Attempt,
+	}
 	p, err := plan.Decide(in)
 	if err == nil && p.Decision == plan.ReadTenant {
-		if r.tenant, err = r.read(ctx); err != nil {
+		if r.tenant, err = r.read(ctx, p.NeedsRisk); err != nil {
 			verdict, err := failed(ctx, err)
 			return plan.Plan{}, &verdict, err
 		}
@@ -132,7 +180,7 @@ func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
 // read reads everything a plan can depend on, at one moment and never from a
 // cache: a checkpoint does not spare the re-read. The reads do not depend on one
 // another, so a lane waits for the slowest of them and not for their sum.
-func (r *run) read(ctx context.Context) (*plan.Tenant, error) {
+func (r *run) read(ctx context.Context, risk bool) (*plan.Tenant, error) {
 	ctx, cancel, err := r.turn.Guard(ctx)
 	if err != nil {
 		return nil, err
@@ -150,10 +198,19 @@ func (r *run) read(ctx context.Context) (*plan.Tenant, error) {
 		},
 		func() (err error) { t.Membership, err = r.Directory.Membership(ctx, r.user); return err },
 		func() (err error) { t.ActiveRoles, t.EligibleRoles, err = r.Directory.Roles(ctx, r.user); return err },
-		func() (err error) { t.Methods, err = r.Directory.Methods(ctx, r.user); return err },
+		func() (err error) { r.registration, err = r.Methods.MethodsAndDefault(ctx, r.user); return err },
 		func() (err error) { t.Passes, err = r.Passes.Passes(ctx, r.user); return err },
 		func() (err error) { t.Policy, err = r.Directory.PassPolicy(ctx); return err },
+		func() error {
+			if !risk {
+				return nil
+			}
+			now, err := r.Risks.Risk(ctx, r.user)
+			t.Risk = &now
+			return err
+		},
 	)
+	t.Methods = r.registration.Methods
 	if missing {
 		return &plan.Tenant{}, nil
 	} else if err != nil {
@@ -196,37 +253,57 @@ func (r *run) remember(ctx context.Context, p plan.Plan) error {
 		return err
 	}
 	l := r.turn.Ledger
-	if l.Statement == nil || l.Statement.Key != s.Key {
+	if l.Statement == nil || l.Statement.Key != s.Key && s.MadeAfter(*l.Statement) {
 		l.Statement = &s
+		if s.Type == event.Rehire && s.MadeAt.After(l.Rehired) {
+			l.Rehired = s.MadeAt
+		}
 		if err := r.turn.Checkpoint(ctx); err != nil {
 			return err
 		}
 	}
 	r.turn.Supersede(func(w ledger.Waiting) bool {
 		earlier := ledger.Statement{MadeAt: w.MadeAt, ReceivedAt: w.ReceivedAt}
-		return w.Type.IsStatement() && s.MadeAfter(earlier)
+		return w.Type.IsStatement() && s.MadeAfter(earlier) && (!w.Immediate || s.Type == event.Rehire)
 	})
 	return nil
 }
 
 // act carries the plan out.
 func (r *run) act(ctx context.Context, p plan.Plan) (lane.Verdict, error) {
-	switch p.Decision {
-	case plan.IssuePass:
-		return r.issuePass(ctx, p)
-	case plan.DeletePass:
-		if verdict, err := r.deletePass(ctx, p.PassID); err != nil || verdict != nil {
+	if r.ReportOnly && p.Decision == plan.Act {
+		return r.report(ctx, p)
+	}
+	if p.Destructive() && !r.turn.Ledger.Step(r.turn.Event.Key, reserved) {
+		if verdict, err := r.reserve(ctx, p.Class); err != nil || verdict != nil {
 			return value(verdict), err
 		}
-		p.Decision = p.Then
-		return r.act(ctx, p)
+	}
+	for _, step := range p.Steps {
+		if verdict, err := r.step(ctx, step); err != nil || verdict != nil {
+			return value(verdict), err
+		}
+	}
+	for _, f := range p.Flags {
+		if err := r.turn.Flag(ctx, flag.Flag{Cause: f.Cause, Detail: f.Detail, UnlocksAt: f.UnlockAt}); err != nil {
+			return lane.Verdict{}, err
+		}
+	}
+	if r.refused != nil {
+		return lane.Hold(lane.BlockRefused, "the account could not be blocked: "+r.refused.Error()), nil
+	}
+	next := p.Decision
+	if next == plan.Act {
+		next = p.After
+	}
+	switch next {
 	case plan.Wait:
 		if err := r.observe(ctx); err != nil {
 			return lane.Verdict{}, err
 		}
 		return lane.WaitUntil(p.Until, lane.Reason(p.Reason), p.Detail), nil
 	case plan.Hold:
-		return lane.Hold(lane.Reason(p.Reason), p.Detail), nil
+		return lane.Hold(lane.Reason(p.Reason), p.Detail).Approved(max(p.Approvals, 1), r.barred()...), nil
 	case plan.Obsolete:
 		return lane.Finished(ledger.Obsolete, p.Detail), nil
 	case plan.Nothing:
@@ -235,8 +312,100 @@ func (r *run) act(ctx context.Context, p plan.Plan) (lane.Verdict, error) {
 	case plan.NoUser:
 		return lane.DeadLetter(lane.UserNotFound, p.Detail+"; provision it again, then replay"), nil
 	default:
-		return lane.Verdict{}, errors.New("the plan has no decision")
+		return lane.Verdict{}, fmt.Errorf("the plan decides %q, which is no decision", next)
 	}
+}
+
+// step takes one step. A verdict ends the turn.
+func (r *run) step(ctx context.Context, s plan.Step) (*lane.Verdict, error) {
+	switch s.Action {
+	case plan.IssuePass:
+		return r.issuePass(ctx, s)
+	case plan.DeletePass:
+		return r.deletePass(ctx)
+	case plan.BlockSignIn:
+		return r.blockSignIn(ctx, s.For)
+	case plan.UnblockSignIn:
+		return r.unblockSignIn(ctx)
+	case plan.RevokeSessions:
+		return r.revokeSessions(ctx)
+	case plan.RandomPassword:
+		return r.randomPassword(ctx)
+	case plan.RemoveMethods:
+		return r.removeMethods(ctx, s.Methods)
+	case plan.Mark:
+		return nil, r.mark(ctx, s.Stage)
+	default:
+		return nil, fmt.Errorf("the plan has a step %q, which is no action", s.Action)
+	}
+}
+
+// report writes what would have been done. It moves no position: the event can be
+// replayed live.
+func (r *run) report(ctx context.Context, p plan.Plan) (lane.Verdict, error) {
+	for _, s := range p.Steps {
+		if s.Action == plan.Mark {
+			continue
+		}
+		if err := r.audit(ctx, audit.Record{Action: string(s.Action), Outcome: string(ledger.WouldHave), Started: time.Now()}); err != nil {
+			return lane.Verdict{}, err
+		}
+	}
+	return lane.Finished(ledger.WouldHave, p.Detail), nil
+}
+
+// reserved is the step of an event that the breaker has let through.
+const reserved = "reserved"
+
+// reserve asks the breaker before the first destructive step of an event.
+func (r *run) reserve(ctx context.Context, class plan.Class) (*lane.Verdict, error) {
+	guarded, cancel, err := r.turn.Guard(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	people, err := r.People(guarded)
+	if err != nil {
+		verdict, err := failed(ctx, err)
+		return &verdict, err
+	}
+	d, err := r.Breaker.Reserve(guarded, breaker.Request{
+		Key: r.turn.Event.Key, Class: breaker.Class(class), People: people, Released: r.turn.Released == lane.BreakerTripped,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		verdict := lane.Retry(0, lane.Unavailable, err.Error())
+		return &verdict, nil
+	}
+	if d.Granted {
+		// Asked for once per event: a grant is forgotten after its window, and an
+		// event that retries for longer must not be refused half done.
+		r.turn.Ledger.StepDone(r.turn.Event.Key, reserved, r.turn.Now)
+		return nil, nil
+	}
+	if err := r.turn.Flag(ctx, flag.Flag{Cause: flag.BreakerTripped, Detail: d.String()}); err != nil {
+		return nil, err
+	}
+	verdict := lane.Hold(lane.BreakerTripped, d.String()).Approved(1, r.barred()...)
+	return &verdict, nil
+}
+
+// barred are the names of those who may not approve: whom the event is about and
+// who asked for it.
+func (r *run) barred() []string {
+	names := []string{string(r.user)}
+	if who, err := r.turn.Event.Person(); err == nil {
+		names = append(names, who.UserPrincipalName, who.Mail, who.ObjectID)
+	}
+	if r.tenant != nil && r.tenant.Account != nil {
+		names = append(names, r.tenant.Account.UserPrincipalName, r.tenant.Account.Mail)
+	}
+	if d, err := r.turn.Event.MFA(); err == nil {
+		names = append(names, d.RequestedBy)
+	}
+	return names
 }
 
 // applied records that the event's statement took effect.

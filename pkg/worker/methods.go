@@ -1,0 +1,223 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mfaflow/pkg/audit"
+	"mfaflow/pkg/correlation"
+	"mfaflow/pkg/flag"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/lane"
+	"mfaflow/pkg/plan"
+)
+
+// maxRounds bounds a removal. Two rounds suffice when the directory's default is
+// guessed right, three when it is not; the others are for methods that come back or
+// are throttled.
+const maxRounds = 8
+
+// maxLaneWait is the longest an event may wait inside its turn.
+const maxLaneWait = 20 * time.Second
+
+// removeMethods removes the methods that sel picks until a read shows that none is
+// left. The directory refuses to delete the default method while others exist and
+// a mobile phone while an alternate one does, without saying that this is why, and
+// its sign-in preferences are beta and may be ignored: so whatever was refused is
+// tried again once the others are gone, and the order is a guess that only saves
+// requests.
+func (r *run) removeMethods(ctx context.Context, sel plan.Selection) (*lane.Verdict, error) {
+	removal := removal{run: r, sel: sel, patience: maxLaneWait, last: map[string]identity.MethodResult{}}
+	reg := r.registration
+	if len(reg.Methods) == 0 {
+		var err error
+		if reg, err = r.readMethods(ctx); err != nil {
+			return verdictOf(ctx, err)
+		}
+	}
+	for range maxRounds {
+		batch := removal.next(reg)
+		if len(batch) == 0 {
+			return nil, removal.finish(ctx, reg)
+		}
+		if verdict, err := removal.round(ctx, reg, batch); err != nil || verdict != nil {
+			return verdict, err
+		}
+		if removal.more(reg) {
+			reg = removal.without(reg)
+			continue
+		}
+		var err error
+		if reg, err = r.readMethods(ctx); err != nil {
+			return verdictOf(ctx, err)
+		}
+	}
+	return nil, removal.finish(ctx, reg)
+}
+
+func (r *run) readMethods(ctx context.Context) (identity.Registration, error) {
+	guarded, cancel, err := r.turn.Guard(ctx)
+	if err != nil {
+		return identity.Registration{}, err
+	}
+	defer cancel()
+	return r.Methods.MethodsAndDefault(guarded, r.user)
+}
+
+// removal is one removal on its way.
+type removal struct {
+	*run
+	sel      plan.Selection
+	patience time.Duration
+	// last is what became of each method, by kind and id.
+	last map[string]identity.MethodResult
+}
+
+func methodKey(m identity.Method) string { return string(m.Kind) + "/" + m.ID }
+
+// picked are the methods of reg that are still to be removed and can be.
+func (x *removal) picked(reg identity.Registration) (list []identity.Method) {
+	for _, m := range reg.Methods {
+		if yes, _ := x.sel.Picks(m); yes && m.Kind.Deletable() && !x.hopeless(m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// hopeless reports whether the directory refused the method for a reason that no
+// further round changes.
+func (x *removal) hopeless(m identity.Method) bool {
+	switch x.last[methodKey(m)].Outcome {
+	case identity.MethodForbidden, identity.MethodRefused, identity.MethodRemains:
+		return true
+	default:
+		return false
+	}
+}
+
+// next is what the next round removes: everything but the likely default and a
+// mobile phone that an alternate one depends on; those, once nothing else is left.
+func (x *removal) next(reg identity.Registration) []identity.Method {
+	all := x.picked(reg)
+	alternate := slices.ContainsFunc(all, func(m identity.Method) bool { return m.Phone == identity.PhoneAlternateMobile })
+	likely, known := reg.LikelyDefault()
+	first := slices.DeleteFunc(slices.Clone(all), func(m identity.Method) bool {
+		return known && methodKey(m) == methodKey(likely) || alternate && m.Phone == identity.PhoneMobile ||
+			x.last[methodKey(m)].Outcome == identity.MethodBlocked
+	})
+	if len(first) > 0 {
+		return first
+	}
+	// A mobile phone and the default may both be left: the alternate is gone by now.
+	return all
+}
+
+// round removes one batch. A verdict is returned when the directory asks for more
+// patience than the lane has.
+func (x *removal) round(ctx context.Context, reg identity.Registration, batch []identity.Method) (*lane.Verdict, error) {
+	guarded, cancel, err := x.turn.Guard(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	guarded, calls := correlation.Collect(guarded)
+	rec := audit.Record{Action: string(plan.RemoveMethods), Before: kinds(reg.Methods), Started: time.Now()}
+	results, err := x.Methods.DeleteMethods(guarded, x.user, batch, x.SerialRemoval)
+	var wait time.Duration
+	throttled := false
+	for _, res := range results {
+		x.last[methodKey(res.Method)] = res
+		if res.Outcome == identity.MethodThrottled || res.Outcome == identity.MethodUnavailable || res.Outcome == identity.MethodUntried {
+			throttled = true
+			wait = max(wait, res.After)
+		}
+	}
+	rec.Calls, rec.After, rec.Outcome = calls.List(), kinds(x.without(reg).Methods), summary(results)
+	if err := errors.Join(err, x.audit(ctx, rec)); err != nil {
+		return verdictOf(ctx, err)
+	}
+	if err := x.turn.Checkpoint(ctx); err != nil {
+		return nil, err
+	}
+	if !throttled {
+		return nil, nil
+	}
+	if wait = max(wait, time.Second); wait > x.patience {
+		verdict := lane.Retry(wait, lane.Unavailable, "the directory asks for patience while methods are removed")
+		return &verdict, nil
+	}
+	x.patience -= wait
+	return nil, x.Pause(ctx, wait)
+}
+
+// more reports whether methods are known to be left that the next round can try
+// without a read.
+func (x *removal) more(reg identity.Registration) bool {
+	for _, m := range x.picked(x.without(reg)) {
+		if x.last[methodKey(m)].Outcome != identity.MethodBlocked {
+			return true
+		}
+	}
+	return false
+}
+
+// without is the registration less what is gone.
+func (x *removal) without(reg identity.Registration) identity.Registration {
+	reg.Methods = slices.DeleteFunc(slices.Clone(reg.Methods), func(m identity.Method) bool {
+		o := x.last[methodKey(m)].Outcome
+		return o == identity.MethodDeleted || o == identity.MethodGone
+	})
+	return reg
+}
+
+// finish reports each method that sel picks and that remains: a kind that cannot be
+// removed is never reported as removed.
+func (x *removal) finish(ctx context.Context, reg identity.Registration) error {
+	var remain, unjudged []string
+	forbidden := ""
+	for _, m := range reg.Methods {
+		picked, judged := x.sel.Picks(m)
+		switch {
+		case picked:
+			remain = append(remain, string(m.Kind))
+			if res := x.last[methodKey(m)]; res.Outcome == identity.MethodForbidden && res.Err != nil {
+				forbidden = res.Err.Error()
+			}
+		case !judged:
+			unjudged = append(unjudged, string(m.Kind))
+		}
+	}
+	rec := audit.Record{Action: "verify-methods", After: kinds(reg.Methods), Outcome: "none of the chosen methods remains", Started: time.Now()}
+	if len(remain) > 0 {
+		rec.Outcome = "remaining: " + strings.Join(remain, ", ")
+	}
+	if len(unjudged) > 0 {
+		rec.Outcome += "; not judged, without a creation time: " + strings.Join(unjudged, ", ")
+	}
+	if err := x.audit(ctx, rec); err != nil {
+		return err
+	}
+	if forbidden != "" {
+		if err := x.turn.Flag(ctx, flag.Flag{Cause: flag.MissingRole, Detail: "remove methods: " + forbidden}); err != nil {
+			return err
+		}
+	}
+	if len(remain)+len(unjudged) == 0 {
+		return nil
+	}
+	return x.turn.Flag(ctx, flag.Flag{Cause: flag.MethodsRemain, Detail: rec.Outcome})
+}
+
+// summary is the result of a round, method by method.
+func summary(results []identity.MethodResult) string {
+	list := make([]string, len(results))
+	for i, res := range results {
+		list[i] = fmt.Sprintf("%s %s", res.Method.Kind, res.Outcome)
+	}
+	return strings.Join(list, ", ")
+}
