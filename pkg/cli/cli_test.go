@@ -88,10 +88,10 @@ func TestCommandLines(t *testing.T) {
 
 		"settings of all":        {args: []string{"config"}, code: 0, stdout: "| variable | default | read by | meaning |"},
 		"settings of one":        {args: []string{"config", "hr-events"}, code: 0, stdout: "| `MFAFLOW_LISTEN` |"},
-		"settings of nobody":     {args: []string{"config", "nobody"}, code: 2, stderr: "Error: unknown function \"nobody\": there are hr-events, identity-router, identity-worker\n"},
+		"settings of nobody":     {args: []string{"config", "nobody"}, code: 2, stderr: "Error: unknown function \"nobody\": there are hr-events, identity-router, identity-worker, flag-notifier\n"},
 		"check without a name":   {args: []string{"config", "--check"}, code: 2, stderr: "--check needs the name of a function"},
 		"check of bad settings":  {args: []string{"config", "hr-events", "--check"}, code: 1, stderr: "hr-events would not start:\nMFAFLOW_SOURCES is required\nTry: mfaflow config hr-events\n"},
-		"functions not built":    {args: []string{"local", "--bin", "/nowhere"}, code: 1, stderr: "Error: function not built: /nowhere/identity-worker\nTry: make build, or --bin FOLDER\n"},
+		"functions not built":    {args: []string{"local", "--bin", "/nowhere"}, code: 1, stderr: "Error: function not built: /nowhere/flag-notifier\nTry: make build, or --bin FOLDER\n"},
 		"tenant that is no file": {args: []string{"graph", "--tenant", "/nowhere"}, code: 1, stderr: "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {

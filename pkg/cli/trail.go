@@ -94,6 +94,11 @@ type entry struct {
 	Reason   string          `json:"reason"`
 	Detail   string          `json:"detail"`
 
+	// A flag told on a channel.
+	Cause   string `json:"cause"`
+	User    string `json:"user"`
+	Channel string `json:"channel"`
+
 	Milliseconds float64 `json:"duration_ms"`
 
 	// A call to the tenant; deliveries have a status as well.
@@ -114,6 +119,8 @@ func (t *trail) describe(e entry) string {
 		return words(fmt.Sprint(e.Status), e.Outcome, e.Type, e.Key, bracketed(e.Reason))
 	case e.Message == "event":
 		return words(e.Type, arrow(e.Outcome), bracketed(e.Reason), t.named(e.Detail), "(lane", t.named(e.Lane)+")")
+	case e.Message == "notification":
+		return words("flag:", e.Cause, t.named(e.User), "-> "+e.Channel, e.Outcome, e.Error)
 	case e.Level == "WARN" || e.Level == "ERROR":
 		return words(strings.ToLower(e.Level)+":", e.Message, bracketed(e.Reason), e.Detail, e.Error)
 	default:

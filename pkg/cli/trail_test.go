@@ -30,6 +30,14 @@ func TestTrailLines(t *testing.T) {
 			"identity-worker", `{"level":"WARN","msg":"dead-lettered","reason":"forbidden","detail":"a role is missing"}`,
 			"    12 ms  identity-worker  warn: dead-lettered [forbidden] a role is missing\n",
 		},
+		"flag told": {
+			"flag-notifier", `{"level":"INFO","msg":"notification","flag":1,"cause":"held","user":"` + user + `","channel":"mail","outcome":"told","attempt":1}`,
+			"    12 ms  flag-notifier    flag: held {lena.hofmann} -> mail told\n",
+		},
+		"flag not told": {
+			"flag-notifier", `{"level":"WARN","msg":"notification","flag":1,"cause":"breaker-tripped","user":"","channel":"slack","outcome":"retry","err":"answered 503"}`,
+			"    12 ms  flag-notifier    flag: breaker-tripped -> slack retry answered 503\n",
+		},
 		"of no interest": {"identity-worker", `{"level":"INFO","msg":"ready"}`, ""},
 		"metrics":        {"identity-worker", `{"_aws":{},"Events":1,"type":"employee.joiner","outcome":"done"}`, ""},
 		"no JSON":        {"identity-worker", "panic: boom", "    12 ms  identity-worker  panic: boom\n"},

@@ -37,6 +37,9 @@ const scope = "employee.*"
 // TimeZone is where the company of the sample tenant is.
 const TimeZone = "Europe/Berlin"
 
+// Operator is the mailbox of its service desk, which is told about flags.
+const Operator = "daniela.rossi@contoso.example"
+
 // mailSender is its service account that sends passes.
 const mailSender = "onboarding@contoso.example"
 
@@ -94,7 +97,9 @@ func Queues() []simbus.QueueConfig {
 }
 
 // functions in the order in which they start: receivers before senders.
-func functions() []string { return []string{"identity-worker", "identity-router", "hr-events"} }
+func functions() []string {
+	return []string{"flag-notifier", "identity-worker", "identity-router", "hr-events"}
+}
 
 // Start starts everything and returns once all functions serve, which they must do
 // before ctx ends. The stack then runs until Close.
@@ -245,6 +250,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_SOURCE_SCOPES=" + fmt.Sprintf(`{%q: [%q]}`, Source, scope),
 		"MFAFLOW_DEFAULT_TIME_ZONE=" + TimeZone,
 		"MFAFLOW_MAIL_SENDER=" + mailSender,
+		"MFAFLOW_FLAG_MAIL_TO=" + Operator,
 		"MFAFLOW_PROTECTED_ACCOUNTS=" + strings.Join(breakGlass[:], ","),
 		// Long enough to see it wait, short enough to wait for.
 		"MFAFLOW_PROVISION_RETRY=5s",

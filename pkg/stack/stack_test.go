@@ -29,7 +29,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	c := exec.Command("go", "build", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
-		"-o", bin+"/", "./functions/hr-events", "./functions/identity-router", "./functions/identity-worker")
+		"-o", bin+"/", "./functions/hr-events", "./functions/identity-router", "./functions/identity-worker", "./functions/flag-notifier")
 	c.Dir = "../.."
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 	if out, err := c.CombinedOutput(); err != nil {
@@ -44,7 +44,7 @@ func build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"hr-events", "identity-router", "identity-worker"} {
+	for _, name := range []string{"hr-events", "identity-router", "identity-worker", "flag-notifier"} {
 		// Stat tells the test cache that the verdict rests on this file.
 		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
@@ -83,7 +83,7 @@ func (s *seen) of(from string) string {
 
 func (s *seen) all() string {
 	var all strings.Builder
-	for _, from := range []string{"hr-events", "identity-router", "identity-worker", "graph"} {
+	for _, from := range []string{"hr-events", "identity-router", "identity-worker", "flag-notifier", "graph"} {
 		all.WriteString(s.of(from))
 	}
 	return all.String()
@@ -174,7 +174,7 @@ func TestSecretsStayOutOfTheLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := []string{strings.TrimSpace(string(key)), "SharedAccessKey="}
-	for _, app := range []string{"hr-events", "identity-router", "identity-worker"} {
+	for _, app := range []string{"hr-events", "identity-router", "identity-worker", "flag-notifier"} {
 		_, secret := s.Graph.App(app)
 		secrets = append(secrets, secret)
 	}
@@ -212,6 +212,28 @@ func TestJoinerWaitsForTheAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	delivered(t, s, lines, stack.LateJoiner)
+}
+
+// A joiner who has methods already is held, and the service desk is told so by mail;
+// the flag stays open.
+func TestHeldJoinerIsFlagged(t *testing.T) {
+	s, lines := start(t)
+	if _, err := s.Post(t.Context(), statement(t, s, "E1008")); err != nil {
+		t.Fatal(err)
+	}
+	counts := func() (open int) {
+		c, _ := s.Bus.Counts("flags")
+		return c.Deferred
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(s.Graph.Mailbox(stack.Operator)) == 0 || counts() != 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody was told:\n%s", lines.all())
+		}
+	}
+	mail := s.Graph.Mailbox(stack.Operator)[0]
+	if !strings.Contains(mail.Body, "already-registered") || !strings.Contains(mail.Body, "mfaflow flag show ") || mail.From != "onboarding@contoso.example" {
+		t.Errorf("mail %+v", mail)
+	}
 }
 
 // The signature is that of the reference implementation, not of our own signer.

@@ -1,0 +1,81 @@
+// Command flag-notifier tells people what they must look at.
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"mfaflow/pkg/config"
+	"mfaflow/pkg/graph"
+	"mfaflow/pkg/notify"
+	"mfaflow/pkg/notify/mail"
+	"mfaflow/pkg/notify/slack"
+	"mfaflow/pkg/notify/teams"
+	"mfaflow/pkg/notify/webhook"
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/wiring"
+)
+
+func main() {
+	var cfg config.FlagNotifier
+	err := config.Load(&cfg)
+	log := telemetry.NewLogger(os.Stdout, "flag-notifier", cfg.LogLevel)
+	if err == nil {
+		err = run(context.Background(), cfg, log)
+	}
+	if err != nil {
+		log.Error("stopped", telemetry.Error(err))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, cfg config.FlagNotifier, log *slog.Logger) error {
+	broker, err := wiring.Broker(cfg.Broker, cfg.App)
+	if err != nil {
+		return err
+	}
+	channels, idle, err := channels(cfg)
+	if err != nil {
+		return err
+	}
+	return wiring.Flags{
+		Broker: broker, Receiving: cfg.Receiving, Queue: cfg.FlagsQueue, Channels: channels, Link: cfg.FlagLink,
+		Idle: idle, Log: log, Metrics: wiring.Metrics("flag-notifier"),
+	}.Run(ctx)
+}
+
+// channels are those whose addresses are set; idle are what closes their connections.
+func channels(cfg config.FlagNotifier) (list []notify.Channel, idle []func(), err error) {
+	var errs []error
+	use := func(c interface {
+		notify.Channel
+		Close()
+	}, err error) {
+		list, idle, errs = append(list, c), append(idle, c.Close), append(errs, err)
+	}
+	if address := cfg.TeamsWebhookURL; address.IsSet() {
+		use(teams.New(address.Secret, time.Now))
+	}
+	if address := cfg.SlackWebhookURL; address.IsSet() {
+		use(slack.New(address.Secret, time.Now))
+	}
+	if address := cfg.FlagWebhookURL; address.IsSet() {
+		use(webhook.New(address.Secret, cfg.FlagWebhookKey.Secret, time.Now))
+	}
+	if cfg.FlagMailTo != "" {
+		credential, err := wiring.Credential(cfg.App)
+		if err != nil {
+			return nil, nil, err
+		}
+		directory, err := graph.New(graph.Options{Credential: credential, BaseURL: cfg.GraphURL})
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, mail.Channel{Mailer: directory, From: cfg.MailSender, To: cfg.FlagMailTo})
+		idle = append(idle, directory.Close)
+	}
+	return list, idle, errors.Join(errs...)
+}
