@@ -55,15 +55,22 @@ func newChannel(c *connection, number uint16, p *amqp.Begin) *channel {
 	}
 }
 
-// end drops all links. The connection is locked.
-func (ch *channel) end() {
+// end drops all links and returns the receivers that are still to be closed. The
+// connection is locked.
+func (ch *channel) end() (held []*broker.Receiver) {
 	ch.ended = true
 	ch.cancel()
 	ch.window.Broadcast()
 	for _, l := range ch.incoming {
 		l.close()
 	}
+	for _, l := range ch.outgoing {
+		if l.receiver != nil {
+			held = append(held, l.receiver)
+		}
+	}
 	ch.incoming, ch.outgoing = nil, nil
+	return held
 }
 
 func (ch *channel) send(p amqp.Performative, payload []byte) bool {
@@ -112,19 +119,25 @@ func (ch *channel) state() *amqp.Flow {
 
 func (ch *channel) detach(p *amqp.Detach) error {
 	ch.conn.mu.Lock()
-	defer ch.conn.mu.Unlock()
 	closing := false
+	var receiver *broker.Receiver
 	if l := ch.incoming[p.Handle]; l != nil {
 		closing = l.closing
 		l.close()
 		delete(ch.incoming, p.Handle)
 	} else if l := ch.outgoing[p.Handle]; l != nil {
-		closing = l.closing
+		closing, receiver = l.closing, l.receiver
 		l.cancel()
 		delete(ch.outgoing, p.Handle)
 		ch.window.Broadcast()
 	} else {
+		ch.conn.mu.Unlock()
 		return protocolError("amqp:session:unattached-handle", "detach of handle %d", p.Handle)
+	}
+	ch.conn.mu.Unlock()
+	if receiver != nil {
+		// Before the answer: who hears that the link is gone finds its session free.
+		receiver.Close()
 	}
 	if !closing { // a detach that answers ours is not answered again
 		ch.send(&amqp.Detach{Handle: p.Handle, Closed: p.Closed}, nil)

@@ -285,9 +285,12 @@ func (c *connection) handle(number uint16, p amqp.Performative, payload []byte) 
 		return ch.detach(p)
 	case *amqp.End:
 		c.mu.Lock()
-		ch.end()
+		held := ch.end()
 		delete(c.channels, number)
 		c.mu.Unlock()
+		for _, r := range held { // before the answer, as with a detach
+			r.Close()
+		}
 		c.out.frame(amqp.FrameAMQP, number, &amqp.End{}, nil)
 		return nil
 	}
