@@ -67,6 +67,9 @@ func (c *Client) batch(ctx context.Context, op operation, version string, items 
 		return nil, op.unreadable("a batch that cannot be read")
 	}
 	for i, a := range answers {
+		if a.status == http.StatusTooManyRequests {
+			c.budgets.pause(op.class, op.throttled(a.header))
+		}
 		path, err := url.PathUnescape(items[i].URL)
 		if err != nil {
 			path = items[i].URL

@@ -43,8 +43,13 @@ type Options struct {
 	Scope string
 	// Transport sends the requests; nil means one of our own, closed by Close.
 	Transport http.RoundTripper
-	// Timeout bounds one request including its repetition; 0 means DefaultTimeout.
+	// Timeout bounds one request including its repetition and its wait for a turn; 0
+	// means DefaultTimeout.
 	Timeout time.Duration
+	// Budget bounds the requests sent; the zero value bounds nothing.
+	Budget Budget
+	// Clock is the time that Budget goes by; nil means the machine's.
+	Clock Clock
 }
 
 // Client reads and changes one tenant. It is safe for concurrent use.
@@ -53,6 +58,7 @@ type Client struct {
 	origin  string
 	timeout time.Duration
 	idle    interface{ CloseIdleConnections() }
+	budgets *budgets
 	// signInHidden is the time (Unix nanoseconds) until which signInActivity is
 	// not asked for, because the directory would not tell it.
 	signInHidden atomic.Int64
@@ -83,6 +89,13 @@ func New(o Options) (*Client, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
+	if err := o.Budget.validate(); err != nil {
+		return nil, fmt.Errorf("graph client: %w", err)
+	}
+	if o.Clock == nil {
+		o.Clock = machineClock{}
+	}
+	budgets := newBudgets(o.Budget, o.Clock)
 	if o.Transport == nil {
 		o.Transport = kiotahttp.GetDefaultTransport()
 	}
@@ -94,7 +107,7 @@ func New(o Options) (*Client, error) {
 	}
 	hc := &http.Client{
 		Transport: kiotahttp.NewCustomTransportWithParentTransport(
-			&transport{next: o.Transport, pause: readRetryPause}, kiotahttp.NewParametersNameDecodingHandler()),
+			&transport{next: o.Transport, pause: readRetryPause, budgets: budgets}, kiotahttp.NewParametersNameDecodingHandler()),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	adapter, err := kiotahttp.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(
@@ -107,6 +120,7 @@ func New(o Options) (*Client, error) {
 		adapter: adapter,
 		origin:  origin,
 		timeout: o.Timeout,
+		budgets: budgets,
 	}
 	c.idle, _ = o.Transport.(interface{ CloseIdleConnections() })
 	return c, nil

@@ -17,6 +17,7 @@
 //	5xx                                 *identity.RetryError, After from Retry-After; Unknown for a write
 //	none, cut off, unreadable, late     *identity.RetryError; Unknown for a write
 //	none because ctx ended              the error of ctx
+//	not sent: its turn is too far away  *identity.RetryError with After
 //	no token                            the class that the credential reports, else *identity.RetryError
 //
 // The items of a $batch have each a status of their own, by the same table. What a
@@ -46,6 +47,15 @@
 // middleware is not installed: it repeats writes and sleeps up to three minutes.
 // Its compression middleware is not installed either; bodies are a few hundred
 // bytes.
+//
+// # Budget
+//
+// With Options.Budget every request waits for its turn before it is sent, a $batch
+// for as many turns as it has items. Requests of a context from identity.Urgent go
+// first. One that would wait too long is not sent: its error is a
+// *identity.RetryError that says when to come again, never Unknown. After a 429, of a
+// request or of an item, the whole class rests for as long as Graph asked, and
+// deletions are cut into batches no larger than the budget lets go at once.
 //
 // # Beta
 //

@@ -117,8 +117,11 @@ func (op operation) unreadable(what string) error {
 func (op operation) failure(ctx context.Context, x *exchange, err error) error {
 	var te *tokenError
 	var ue *url.Error
+	var nt *noTurnError
 	noToken := errors.As(err, &te)
 	switch {
+	case errors.As(err, &nt):
+		return &identity.RetryError{After: nt.after, Err: fmt.Errorf("%s: %w", op.name, nt)}
 	case x.status >= 400 && !noToken:
 		return op.answer(x.status, x.header, errorCode(err))
 	case ctx.Err() != nil:
@@ -169,10 +172,7 @@ func (op operation) answer(status int, header http.Header, code string) error {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return e.as(identity.ErrForbidden, ": the app needs "+op.permission)
 	case status == http.StatusTooManyRequests:
-		if after == 0 {
-			after = op.class.window()
-		}
-		return &identity.RetryError{After: after, Err: e}
+		return &identity.RetryError{After: op.throttled(header), Err: e}
 	case status == http.StatusRequestTimeout, status == http.StatusConflict, status == http.StatusLocked, status == http.StatusTooEarly:
 		return &identity.RetryError{After: after, Err: e}
 	case status >= 500:
@@ -182,6 +182,14 @@ func (op operation) answer(status int, header http.Header, code string) error {
 	default:
 		return e.as(identity.ErrRefused, "")
 	}
+}
+
+// throttled is the wait after a 429.
+func (op operation) throttled(header http.Header) time.Duration {
+	if after := retryAfter(header, time.Now()); after > 0 {
+		return after
+	}
+	return op.class.window()
 }
 
 // as gives the error its class.

@@ -245,8 +245,9 @@ func TestResetConverges(t *testing.T) {
 					s := tenant(t)
 					c := worker(t, s)
 					s.Mutate(func(d *sim.Tenant) {
-						behaviour.PassOutsidePolicy = d.Behaviour.PassOutsidePolicy
-						d.Behaviour = behaviour
+						b := behaviour
+						b.PassOutsidePolicy = d.Behaviour.PassOutsidePolicy
+						d.Behaviour = b
 						d.User(string(mia)).Preferences = sim.SignInPreferences{SystemPreferred: preference == "", Preferred: preference}
 					})
 					registers(s, mia, byDefault, registered...)

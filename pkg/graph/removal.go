@@ -120,7 +120,7 @@ type deletion struct {
 func (c *Client) parts(todo []deletion, serial bool) [][]deletion {
 	size := 1
 	if !serial {
-		size = maxBatch
+		size = c.budgets.atOnce(classMethods, maxBatch)
 	}
 	var parts [][]deletion
 	for _, version := range []string{versionOne, versionBeta} {
@@ -190,7 +190,7 @@ func judge(r *identity.MethodResult, err error) {
 		r.Outcome, r.Err = identity.MethodGone, nil
 	case errors.As(err, &retry):
 		r.Outcome, r.After, r.Unknown = identity.MethodUnavailable, retry.After, retry.Unknown
-		if status == http.StatusTooManyRequests {
+		if errors.As(err, new(*noTurnError)) || status == http.StatusTooManyRequests {
 			r.Outcome = identity.MethodThrottled
 		}
 	case errors.Is(err, identity.ErrForbidden):

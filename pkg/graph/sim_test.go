@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"go.uber.org/goleak"
 
 	"mfaflow/pkg/azauth"
@@ -65,6 +66,19 @@ func as(t *testing.T, s *sim.Server, app, baseURL string) *graph.Client {
 
 func with(t *testing.T, s *sim.Server, clientID, secret, baseURL string) *graph.Client {
 	t.Helper()
+	credential, transport := credentialOf(t, s, clientID, secret)
+	c, err := graph.New(graph.Options{Credential: credential, BaseURL: baseURL, Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// credentialOf is a credential that asks the simulator's authority over TLS.
+
+func credentialOf(t *testing.T, s *sim.Server, clientID, secret string) (azcore.TokenCredential, *http.Transport) {
+	t.Helper()
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(s.CAPEM()) {
 		t.Fatal("the simulator's CA is no certificate")
@@ -77,12 +91,7 @@ func with(t *testing.T, s *sim.Server, clientID, secret, baseURL string) *graph.
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := graph.New(graph.Options{Credential: credential, BaseURL: baseURL, Transport: transport})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	return c
+	return credential, transport
 }
 
 func worker(t *testing.T, s *sim.Server) *graph.Client {

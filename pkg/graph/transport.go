@@ -33,11 +33,12 @@ var errRedirect = errors.New("redirected")
 // errNoExchange: every request belongs to an operation.
 var errNoExchange = errors.New("request outside an operation")
 
-// transport stamps every request with the correlation id, records it, and repeats
-// a read once (see the package doc).
+// transport lets every request wait for its turn in the budget, stamps it with the
+// correlation id, records it, and repeats a read once (see the package doc).
 type transport struct {
-	next  http.RoundTripper
-	pause time.Duration
+	next    http.RoundTripper
+	pause   time.Duration
+	budgets *budgets
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -77,13 +78,21 @@ func (t *transport) send(req *http.Request, x *exchange, body []byte) (*http.Res
 	req.Header.Set("return-client-request-id", "true")
 
 	x.status, x.header = 0, nil
+	answered, err := t.budgets.take(ctx, x.op, x.count)
+	if err != nil {
+		return nil, err
+	}
 	begin := time.Now()
 	resp, err := t.next.RoundTrip(req)
+	answered()
 	record := correlation.Call{Method: req.Method, Path: req.URL.Path, Duration: time.Since(begin)}
 	if err == nil {
 		x.status, x.header = resp.StatusCode, resp.Header
 		record.Status = resp.StatusCode
 		record.RequestID = plain(resp.Header.Get("request-id"))
+		if resp.StatusCode == http.StatusTooManyRequests {
+			t.budgets.pause(x.op.class, x.op.throttled(resp.Header))
+		}
 	}
 	correlation.Record(ctx, record)
 	if err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
@@ -105,7 +114,7 @@ func readBody(req *http.Request) ([]byte, error) {
 // did not ask us to wait.
 func worthRepeating(resp *http.Response, err error) bool {
 	if err != nil {
-		return !errors.Is(err, errRedirect)
+		return !errors.Is(err, errRedirect) && !errors.As(err, new(*noTurnError))
 	}
 	return resp.StatusCode >= 500 && resp.Header.Get("Retry-After") == ""
 }
