@@ -47,6 +47,8 @@ func parseStep(text string) (step, error) {
 	switch s := state(text); s {
 	case untried, told, refused, exhausted:
 		return step{state: s}, nil
+	case retrying:
+		return step{}, errProgress // its numbers are missing
 	}
 	parts := strings.Split(text, " ")
 	if len(parts) != 3 || state(parts[0]) != retrying {
