@@ -49,9 +49,14 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.requests)
 }
 
-// ClearRequests empties the log.
-func (s *Server) ClearRequests() {
+// TakeRequests returns what Requests does and empties the log.
+func (s *Server) TakeRequests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	taken := s.requests
 	s.requests = nil
+	return taken
 }
+
+// ClearRequests empties the log.
+func (s *Server) ClearRequests() { s.TakeRequests() }
