@@ -12,7 +12,6 @@ import (
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/handover"
 	"mfaflow/pkg/lane"
-	"mfaflow/pkg/plan"
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
@@ -57,23 +56,11 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 			return &worker.Worker{
 				Directory: directory, Passes: directory, Accounts: directory, Methods: directory, Risks: directory,
 				Breaker: limit, People: directory.CountUsers, Channels: channels, Audit: trail, Pause: worker.Sleep,
-				Scopes: cfg.SourceScopes, Settings: settings(cfg), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
+				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
 			}, err
 		},
 		Audit: trail, Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),
 	}.Run(ctx)
-}
-
-func settings(cfg config.IdentityWorker) plan.Settings {
-	return plan.Settings{
-		LeadTime: cfg.LeadTime, OpensAtHour: cfg.PassOpensAt.Hour, OpensAtMinute: cfg.PassOpensAt.Minute,
-		DefaultZone: cfg.DefaultTimeZone.Location, Lifetime: cfg.PassLifetime, OneTime: cfg.PassOneTime, PastStart: cfg.PastStart,
-		Grace: cfg.LeaverGrace, UnblockReturning: cfg.UnblockReturning, SyncCheck: cfg.SyncCheck,
-		MaxAge: cfg.MaxEventAge, SettleWindow: cfg.SettleWindow,
-		OnRiskySignIn: plan.Response(cfg.OnRiskySignIn), OnSessionRevoked: plan.Response(cfg.OnSessionRevoked),
-		OnCredentialChanged: plan.Response(cfg.OnCredentialChanged), OnMove: plan.Response(cfg.OnMove),
-		ProtectedAccounts: cfg.ProtectedAccounts, ProtectRoleHolders: cfg.ProtectRoleHolders,
-	}
 }
 
 func channels(cfg config.IdentityWorker, directory *graph.Client) (list []worker.Channel, err error) {

@@ -44,7 +44,7 @@ func Ours() Rules {
 			{
 				Name: "domain",
 				Folders: []string{
-					"pkg/correlation", "pkg/event", "pkg/flag", "pkg/identity", "pkg/ledger", "pkg/plan", "pkg/queue", "pkg/strictjson",
+					"pkg/correlation", "pkg/event", "pkg/flag", "pkg/identity", "pkg/ledger", "pkg/plan", "pkg/queue", "pkg/schema", "pkg/strictjson",
 				},
 			},
 			{
@@ -90,7 +90,7 @@ func Ours() Rules {
 			{Imported: "github.com/google/uuid", Folders: []string{"pkg/graph", "pkg/sim/lambda", "pkg/sim/servicebus"}},
 			{Imported: "github.com/itchyny/gojq", Folders: []string{"pkg/mapping"}},
 			{Imported: "github.com/kelseyhightower/envconfig", Folders: []string{"pkg/config"}},
-			{Imported: "github.com/santhosh-tekuri/jsonschema/v6", Folders: []string{"pkg/catalog"}},
+			{Imported: "github.com/santhosh-tekuri/jsonschema/v6", TestsOnly: true},
 			{Imported: "github.com/spf13/cobra", Folders: []string{"pkg/cli"}},
 			{Imported: "golang.org/x/sync", Folders: []string{"pkg/graph"}},
 			{Imported: "github.com/google/go-cmp", TestsOnly: true},

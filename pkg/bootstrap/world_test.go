@@ -189,7 +189,9 @@ func (w *world) deploy(name string, timeout time.Duration, more ...string) *lamb
 	w.must(err)
 	w.t.Cleanup(func() {
 		w.must(f.Close())
-		if got := f.Ended(); got != "exit status 0" {
+		// Killed as Lambda kills a function that registers no extension: nothing is
+		// pending between invocations. Anything else is an end of its own making.
+		if got := f.Ended(); got != "signal: killed" {
 			w.t.Errorf("%s ended with %s", name, got)
 		}
 		if w.t.Failed() {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"mfaflow/pkg/plan"
 )
 
 // Logging is common to all functions.
@@ -347,5 +349,18 @@ func (p *problemList) signingKey(name string, v Secret) {
 	// github.com/standard-webhooks/standard-webhooks/blob/main/spec: 24 to 64 bytes.
 	if !ok || err != nil || len(key) < 24 || len(key) > 64 {
 		p.add(name, "is not whsec_ and base64 of 24 to 64 bytes")
+	}
+}
+
+// Plan are the settings that plans are made with.
+func (c *IdentityWorker) Plan() plan.Settings {
+	return plan.Settings{
+		LeadTime: c.LeadTime, OpensAtHour: c.PassOpensAt.Hour, OpensAtMinute: c.PassOpensAt.Minute,
+		DefaultZone: c.DefaultTimeZone.Location, Lifetime: c.PassLifetime, OneTime: c.PassOneTime, PastStart: c.PastStart,
+		Grace: c.LeaverGrace, UnblockReturning: c.UnblockReturning, SyncCheck: c.SyncCheck,
+		MaxAge: c.MaxEventAge, SettleWindow: c.SettleWindow,
+		OnRiskySignIn: plan.Response(c.OnRiskySignIn), OnSessionRevoked: plan.Response(c.OnSessionRevoked),
+		OnCredentialChanged: plan.Response(c.OnCredentialChanged), OnMove: plan.Response(c.OnMove),
+		ProtectedAccounts: c.ProtectedAccounts, ProtectRoleHolders: c.ProtectRoleHolders,
 	}
 }

@@ -32,9 +32,6 @@ const (
 	answerReserve = 300 * time.Millisecond
 	// shutdownGrace is how long a local server lets requests finish.
 	shutdownGrace = 5 * time.Second
-	// closeGrace fits between SIGTERM and SIGKILL: Lambda gives a function with
-	// an internal extension 500 ms.
-	closeGrace = 400 * time.Millisecond
 )
 
 // Handlers is what a function answers to.
@@ -45,7 +42,7 @@ type Handlers struct {
 	// EventBridge takes the events of a rule, whole, as JSON. An error makes Lambda
 	// deliver the event again. Nil refuses such events.
 	EventBridge func(ctx context.Context, event json.RawMessage) error
-	// Close releases clients when the process ends. May be nil.
+	// Close releases clients when a process that is no Lambda ends. May be nil.
 	Close func(ctx context.Context) error
 }
 
@@ -55,7 +52,7 @@ type Handlers struct {
 // requests finish first.
 func Serve(ctx context.Context, h Handlers, addr string, log *slog.Logger) error {
 	if underLambda() {
-		start(ctx, handler{Handlers: h, log: log}, h.Close, log)
+		start(ctx, handler{Handlers: h, log: log})
 	}
 	return errors.Join(listen(ctx, recovered(h.HTTP, log), addr, log), closeAll(ctx, h.Close, shutdownGrace))
 }
@@ -67,7 +64,7 @@ func Serve(ctx context.Context, h Handlers, addr string, log *slog.Logger) error
 // end is no error.
 func Drain(ctx context.Context, run func(ctx context.Context) error, reserve time.Duration, log *slog.Logger) error {
 	if underLambda() {
-		start(ctx, drainer{run: run, reserve: reserve}, nil, log)
+		start(ctx, drainer{run: run, reserve: reserve})
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -82,16 +79,11 @@ func underLambda() bool {
 	return os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" //nolint:forbidigo // the runtime's variable, no setting of ours
 }
 
-// start hands the process to the Lambda runtime loop, which ends it on failure.
-// SIGTERM reaches a function only when it asks for it.
-func start(ctx context.Context, h lambda.Handler, close func(context.Context) error, log *slog.Logger) {
-	lambda.StartWithOptions(h, lambda.WithContext(ctx), lambda.WithEnableSIGTERM(func() {
-		if err := closeAll(ctx, close, closeGrace); err != nil {
-			log.ErrorContext(ctx, "closing", telemetry.Error(err))
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}))
+// start hands the process to the Lambda runtime loop, which ends it on failure. It
+// does not ask for SIGTERM: that takes an extension, registered before the first
+// poll of every cold start, and nothing is pending between invocations.
+func start(ctx context.Context, h lambda.Handler) {
+	lambda.StartWithOptions(h, lambda.WithContext(ctx))
 }
 
 func closeAll(ctx context.Context, close func(context.Context) error, grace time.Duration) error {

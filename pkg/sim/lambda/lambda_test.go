@@ -230,12 +230,14 @@ func TestShutdown(t *testing.T) {
 		env   map[string]string
 		ended string
 	}{
-		"Clean":   {nil, "exit status 0"},
-		"Hanging": {map[string]string{"FN_CLOSE": "hang"}, "signal: killed"},
+		"Clean":   {map[string]string{"FN_MODE": "sigterm"}, "exit status 0"},
+		"Hanging": {map[string]string{"FN_MODE": "sigterm", "FN_CLOSE": "hang"}, "signal: killed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, lambda.Config{Env: tt.env})
-			post(t, f, "/log", "")
+			if _, err := f.Invoke(t.Context(), []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
 			if err := f.Close(); err != nil {
 				t.Fatal(err)
 			}

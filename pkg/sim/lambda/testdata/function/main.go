@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambda"
+
 	"mfaflow/pkg/lambdafn"
 )
 
@@ -25,21 +27,32 @@ func main() {
 	case "hang":
 		time.Sleep(time.Hour) // an empty select would be a deadlock here
 	}
-	if os.Getenv("FN_MODE") == "drain" {
+	switch os.Getenv("FN_MODE") {
+	case "drain":
 		_ = lambdafn.Drain(ctx, drain, time.Second, log)
 		return
+	case "sigterm":
+		lambda.StartWithOptions(printed, lambda.WithEnableSIGTERM(closing))
 	}
 	_ = lambdafn.Serve(ctx, lambdafn.Handlers{
 		HTTP:        http.HandlerFunc(serve),
 		EventBridge: eventBridge,
-		Close: func(context.Context) error {
-			fmt.Println("closed")
-			if os.Getenv("FN_CLOSE") == "hang" {
-				select {}
-			}
-			return nil
-		},
 	}, "127.0.0.1:0", log)
+}
+
+// printed answers any event with a line on each stream.
+func printed(context.Context, json.RawMessage) (string, error) {
+	fmt.Println("to stdout")
+	fmt.Fprintln(os.Stderr, "to stderr")
+	return "", nil
+}
+
+func closing() {
+	fmt.Println("closed")
+	if os.Getenv("FN_CLOSE") == "hang" {
+		select {}
+	}
+	os.Exit(0)
 }
 
 func serve(w http.ResponseWriter, r *http.Request) {
