@@ -149,7 +149,7 @@ func (s *Server) shutdown() {
 		for _, srv := range s.servers {
 			s.shutErr = errors.Join(s.shutErr, srv.Close())
 		}
-		s.handlers.Lock() // waits for the handlers that run; later ones see closing
+		s.handlers.Lock()   // waits for the handlers that run; later ones see closing
 		s.handlers.Unlock() //nolint:staticcheck // an empty section is the wait
 		s.serving.Wait()
 	})
