@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"mfaflow/pkg/config"
-	"mfaflow/pkg/graph"
 	"mfaflow/pkg/notify"
 	"mfaflow/pkg/notify/mail"
 	"mfaflow/pkg/notify/slack"
@@ -17,6 +16,7 @@ import (
 	"mfaflow/pkg/notify/webhook"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
+	"mfaflow/pkg/wiring/directory"
 )
 
 func main() {
@@ -66,16 +66,12 @@ func channels(cfg config.FlagNotifier) (list []notify.Channel, idle []func(), er
 		use(webhook.New(address.Secret, cfg.FlagWebhookKey.Secret, time.Now))
 	}
 	if cfg.FlagMailTo != "" {
-		credential, err := wiring.Credential(cfg.App)
+		tenant, err := directory.Open(cfg.App, cfg.Directory)
 		if err != nil {
 			return nil, nil, err
 		}
-		directory, err := graph.New(graph.Options{Credential: credential, BaseURL: cfg.GraphURL})
-		if err != nil {
-			return nil, nil, err
-		}
-		list = append(list, mail.Channel{Mailer: directory, From: cfg.MailSender, To: cfg.FlagMailTo})
-		idle = append(idle, directory.Close)
+		list = append(list, mail.Channel{Mailer: tenant, From: cfg.MailSender, To: cfg.FlagMailTo})
+		idle = append(idle, tenant.Close)
 	}
 	return list, idle, errors.Join(errs...)
 }

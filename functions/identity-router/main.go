@@ -9,12 +9,12 @@ import (
 
 	"mfaflow/pkg/audit"
 	"mfaflow/pkg/config"
-	"mfaflow/pkg/graph"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/router"
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
+	"mfaflow/pkg/wiring/directory"
 )
 
 func main() {
@@ -31,11 +31,7 @@ func main() {
 }
 
 func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error {
-	credential, err := wiring.Credential(cfg.App)
-	if err != nil {
-		return err
-	}
-	directory, err := graph.New(graph.Options{Credential: credential, BaseURL: cfg.GraphURL})
+	tenant, err := directory.Open(cfg.App, cfg.Directory)
 	if err != nil {
 		return err
 	}
@@ -44,12 +40,12 @@ func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error
 		return err
 	}
 	handler := &router.Router{
-		Directory: directory, LanesQueue: cfg.LanesQueue, QuarantineQueue: cfg.QuarantineQueue,
+		Directory: tenant, LanesQueue: cfg.LanesQueue, QuarantineQueue: cfg.QuarantineQueue,
 		ProvisionRetry: cfg.ProvisionRetry, ProvisionGrace: cfg.ProvisionGrace, UnknownPersonAge: cfg.UnknownPersonAge,
 	}
 	return wiring.Lanes{
 		Broker: broker, Drain: cfg.Drain, Queue: cfg.InboundQueue, Flags: cfg.FlagsQueue,
 		Handler: func(*servicebus.Client) (lane.Handler, error) { return handler, nil },
-		Audit:   audit.NewWriter(os.Stdout, "identity-router"), Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-router"),
+		Audit:   audit.NewWriter(os.Stdout, "identity-router"), Idle: tenant.Close, Log: log, Metrics: wiring.Metrics("identity-router"),
 	}.Run(ctx)
 }

@@ -15,6 +15,7 @@ import (
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
+	"mfaflow/pkg/wiring/directory"
 	"mfaflow/pkg/worker"
 )
 
@@ -32,15 +33,11 @@ func main() {
 }
 
 func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error {
-	credential, err := wiring.Credential(cfg.App)
+	tenant, err := directory.Open(cfg.App, cfg.Directory)
 	if err != nil {
 		return err
 	}
-	directory, err := graph.New(graph.Options{Credential: credential, BaseURL: cfg.GraphURL})
-	if err != nil {
-		return err
-	}
-	channels, err := channels(cfg, directory)
+	channels, err := channels(cfg, tenant)
 	if err != nil {
 		return err
 	}
@@ -54,22 +51,22 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 		Handler: func(client *servicebus.Client) (lane.Handler, error) {
 			limit, err := wiring.Breaker(client, cfg.ControlQueue, cfg.Breaker)
 			return &worker.Worker{
-				Directory: directory, Passes: directory, Accounts: directory, Methods: directory, Risks: directory,
-				Breaker: limit, People: directory.CountUsers, Channels: channels, Audit: trail, Pause: worker.Sleep,
+				Directory: tenant, Passes: tenant, Accounts: tenant, Methods: tenant, Risks: tenant,
+				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Pause: worker.Sleep,
 				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
 			}, err
 		},
-		Audit: trail, Idle: directory.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),
+		Audit: trail, Idle: tenant.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),
 	}.Run(ctx)
 }
 
-func channels(cfg config.IdentityWorker, directory *graph.Client) (list []worker.Channel, err error) {
+func channels(cfg config.IdentityWorker, tenant *graph.Client) (list []worker.Channel, err error) {
 	for _, c := range cfg.Delivery {
 		switch c {
 		case config.Manager:
-			list = append(list, worker.ManagerMail{Directory: directory, Mailer: directory, Sender: cfg.MailSender})
+			list = append(list, worker.ManagerMail{Directory: tenant, Mailer: tenant, Sender: cfg.MailSender})
 		case config.PersonalMail:
-			list = append(list, worker.PersonalMail{Mailer: directory, Sender: cfg.MailSender, Unchanged: cfg.PersonalMailUnchanged})
+			list = append(list, worker.PersonalMail{Mailer: tenant, Sender: cfg.MailSender, Unchanged: cfg.PersonalMailUnchanged})
 		case config.Handover:
 			channel, err := handover.New(cfg.HandoverURL, cfg.HandoverKey.Secret, time.Now)
 			if err != nil {

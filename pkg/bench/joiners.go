@@ -145,7 +145,7 @@ func (l load) run(ctx context.Context, bin Bin) (r result, err error) {
 			"SSL_CERT_FILE="+ca,
 			"MFAFLOW_SERVICEBUS_CONNECTION_STRING="+broker,
 			"MFAFLOW_TENANT_ID="+graph.TenantID(), "MFAFLOW_CLIENT_ID="+clientID, "MFAFLOW_CLIENT_SECRET="+secret,
-			"MFAFLOW_AUTHORITY_URL="+graph.AuthorityURL(), "MFAFLOW_GRAPH_URL="+graph.TLSURL(),
+			"MFAFLOW_AUTHORITY_URL="+graph.AuthorityURL(), "MFAFLOW_GRAPH_URL="+graph.TLSURL(), "MFAFLOW_GRAPH_BUDGET=none",
 			fmt.Sprintf("MFAFLOW_SOURCE_SCOPES={%q: [%q]}", source, "employee.*"),
 			"MFAFLOW_DEFAULT_TIME_ZONE=UTC", "MFAFLOW_MAIL_SENDER=onboarding@contoso.example",
 			fmt.Sprintf("MFAFLOW_SESSIONS=%d", l.lanes)),

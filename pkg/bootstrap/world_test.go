@@ -160,6 +160,7 @@ func (w *world) environment(name string, more ...string) map[string]string {
 		"MFAFLOW_CLIENT_SECRET":                secret,
 		"MFAFLOW_AUTHORITY_URL":                w.tenant.AuthorityURL(),
 		"MFAFLOW_GRAPH_URL":                    w.graph.url(),
+		"MFAFLOW_GRAPH_BUDGET":                 "none",
 		"MFAFLOW_LISTEN":                       "127.0.0.1:0",
 		"MFAFLOW_SOURCES": `[
 			{"name": "hr", "format": "cloudevents", "types": ["employee.*"], "verify": {"preset": "standard-webhooks"}},

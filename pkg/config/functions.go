@@ -44,7 +44,9 @@ func (a App) PrivateAuthority() bool {
 
 // Directory says where Microsoft Graph is.
 type Directory struct {
-	GraphURL string `split_words:"true" default:"https://graph.microsoft.com" desc:"Microsoft Graph, without a version"`
+	GraphURL     string `split_words:"true" default:"https://graph.microsoft.com" desc:"Microsoft Graph, without a version"`
+	GraphBudget  Budget `split_words:"true" default:"documented" desc:"Requests per time: documented keeps to Microsoft's published limits, none leaves it to Graph to refuse"`
+	GraphWorkers int    `split_words:"true" default:"1" desc:"How many processes of all functions share the limits evenly"`
 }
 
 // Receiving says how a function takes the messages of a queue.
@@ -194,6 +196,7 @@ func (c *IdentityRouter) problems() []error {
 	c.Broker.check(&p)
 	c.App.check(&p)
 	p.https("GRAPH_URL", c.GraphURL)
+	p.number("GRAPH_WORKERS", c.GraphWorkers, 1, 1000)
 	p.queues([]string{"INBOUND_QUEUE", "LANES_QUEUE", "FLAGS_QUEUE", "QUARANTINE_QUEUE"},
 		c.InboundQueue, c.LanesQueue, c.FlagsQueue, c.QuarantineQueue)
 	c.Drain.check(&p)
@@ -208,6 +211,7 @@ func (c *IdentityWorker) problems() []error {
 	c.Broker.check(&p)
 	c.App.check(&p)
 	p.https("GRAPH_URL", c.GraphURL)
+	p.number("GRAPH_WORKERS", c.GraphWorkers, 1, 1000)
 	p.queues([]string{"LANES_QUEUE", "FLAGS_QUEUE", "CONTROL_QUEUE"}, c.LanesQueue, c.FlagsQueue, c.ControlQueue)
 	c.Drain.check(&p)
 	c.Breaker.check(&p)

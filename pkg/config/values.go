@@ -144,6 +144,26 @@ func (c *Channel) UnmarshalText(b []byte) error {
 	}
 }
 
+// Budget says how many requests Graph gets. The zero value is invalid.
+type Budget string
+
+// The budgets.
+const (
+	BudgetDocumented Budget = "documented"
+	BudgetNone       Budget = "none"
+)
+
+// UnmarshalText refuses unknown budgets.
+func (b *Budget) UnmarshalText(text []byte) error {
+	switch v := Budget(text); v {
+	case BudgetDocumented, BudgetNone:
+		*b = v
+		return nil
+	default:
+		return decodeError("is neither documented nor none")
+	}
+}
+
 // Response is what follows a signal that the owner decides on. The zero value is
 // invalid.
 type Response plan.Response

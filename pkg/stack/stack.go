@@ -244,6 +244,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_CLIENT_SECRET=" + secret,
 		"MFAFLOW_AUTHORITY_URL=" + s.Graph.AuthorityURL(),
 		"MFAFLOW_GRAPH_URL=" + s.Graph.TLSURL(),
+		"MFAFLOW_GRAPH_BUDGET=none", // the simulator throttles nobody unless it is told to
 		"MFAFLOW_LISTEN=127.0.0.1:0",
 		"MFAFLOW_SOURCES=" + string(sources),
 		"MFAFLOW_SOURCE_KEYS=" + string(keys),

@@ -34,38 +34,53 @@ func (r *run) removeMethods(ctx context.Context, sel plan.Selection) (*lane.Verd
 	removal := removal{run: r, sel: sel, patience: maxLaneWait, last: map[string]identity.MethodResult{}}
 	reg := r.registration
 	if len(reg.Methods) == 0 {
-		var err error
-		if reg, err = r.readMethods(ctx); err != nil {
-			return verdictOf(ctx, err)
+		verdict, err := r.guarded(ctx, func(ctx context.Context) (err error) {
+			reg, err = r.Methods.MethodsAndDefault(ctx, r.user)
+			return err
+		})
+		if err != nil || verdict != nil {
+			return verdict, err
 		}
 	}
 	for range maxRounds {
 		batch := removal.next(reg)
-		if len(batch) == 0 {
-			return nil, removal.finish(ctx, reg)
+		if len(batch) > 0 {
+			if verdict, err := removal.round(ctx, reg, batch); err != nil || verdict != nil {
+				return verdict, err
+			}
+			if verdict, err := removal.untie(ctx, reg, batch); err != nil || verdict != nil {
+				return verdict, err
+			}
 		}
-		if verdict, err := removal.round(ctx, reg, batch); err != nil || verdict != nil {
-			return verdict, err
-		}
-		if removal.more(reg) {
-			reg = removal.without(reg)
+		reg = removal.without(reg)
+		if len(removal.next(reg)) > 0 && !removal.stuck(batch) {
 			continue
 		}
-		var err error
-		if reg, err = r.readMethods(ctx); err != nil {
-			return verdictOf(ctx, err)
+		verdict, err := r.guarded(ctx, func(ctx context.Context) (err error) {
+			reg.Methods, err = r.Methods.AllMethods(ctx, r.user)
+			return err
+		})
+		if err != nil || verdict != nil {
+			return verdict, err
+		}
+		if len(removal.picked(reg)) == 0 || removal.stuck(batch) {
+			break
 		}
 	}
 	return nil, removal.finish(ctx, reg)
 }
 
-func (r *run) readMethods(ctx context.Context) (identity.Registration, error) {
+// guarded makes one read under the lane's lock.
+func (r *run) guarded(ctx context.Context, read func(context.Context) error) (*lane.Verdict, error) {
 	guarded, cancel, err := r.turn.Guard(ctx)
 	if err != nil {
-		return identity.Registration{}, err
+		return nil, err
 	}
 	defer cancel()
-	return r.Methods.MethodsAndDefault(guarded, r.user)
+	if err := read(guarded); err != nil {
+		return verdictOf(ctx, err)
+	}
+	return nil, nil
 }
 
 // removal is one removal on its way.
@@ -75,6 +90,8 @@ type removal struct {
 	patience time.Duration
 	// last is what became of each method, by kind and id.
 	last map[string]identity.MethodResult
+	// untied: the default was moved away from a phone that another depends on.
+	untied bool
 }
 
 func methodKey(m identity.Method) string { return string(m.Kind) + "/" + m.ID }
@@ -102,19 +119,52 @@ func (x *removal) hopeless(m identity.Method) bool {
 
 // next is what the next round removes: everything but the likely default and a
 // mobile phone that an alternate one depends on; those, once nothing else is left.
+// The guess ends with the first refusal: what was refused goes last then.
 func (x *removal) next(reg identity.Registration) []identity.Method {
 	all := x.picked(reg)
+	likely, guess := reg.LikelyDefault()
+	guess = guess && !slices.ContainsFunc(all, x.blocked)
 	alternate := slices.ContainsFunc(all, func(m identity.Method) bool { return m.Phone == identity.PhoneAlternateMobile })
-	likely, known := reg.LikelyDefault()
+	depended := func(m identity.Method) bool { return alternate && m.Phone == identity.PhoneMobile }
 	first := slices.DeleteFunc(slices.Clone(all), func(m identity.Method) bool {
-		return known && methodKey(m) == methodKey(likely) || alternate && m.Phone == identity.PhoneMobile ||
-			x.last[methodKey(m)].Outcome == identity.MethodBlocked
+		return guess && methodKey(m) == methodKey(likely) || x.blocked(m) || depended(m)
 	})
 	if len(first) > 0 {
 		return first
 	}
-	// A mobile phone and the default may both be left: the alternate is gone by now.
-	return all
+	return slices.DeleteFunc(all, depended)
+}
+
+// blocked reports whether the directory refused the method the last time, for a
+// reason that may be gone by now.
+func (x *removal) blocked(m identity.Method) bool {
+	return x.last[methodKey(m)].Outcome == identity.MethodBlocked
+}
+
+// stuck reports whether the round brought nothing: every method was refused.
+func (x *removal) stuck(batch []identity.Method) bool {
+	return !slices.ContainsFunc(batch, func(m identity.Method) bool { return !x.blocked(m) && !x.hopeless(m) })
+}
+
+// untie makes the mobile phone the default when the alternate one is: each of the
+// two then waits for the other, and no order removes them.
+func (x *removal) untie(ctx context.Context, reg identity.Registration, batch []identity.Method) (*lane.Verdict, error) {
+	if x.untied || !x.stuck(batch) || !slices.ContainsFunc(batch, func(m identity.Method) bool { return m.Phone == identity.PhoneAlternateMobile }) {
+		return nil, nil
+	}
+	i := slices.IndexFunc(reg.Methods, func(m identity.Method) bool { return m.Phone == identity.PhoneMobile })
+	if i < 0 {
+		return nil, nil
+	}
+	x.untied = true
+	err := x.effect(ctx, "set-default-method", func(ctx context.Context) error { return x.Methods.SetDefaultMethod(ctx, x.user, reg.Methods[i]) })
+	if err != nil && !errors.Is(err, identity.ErrRefused) && !errors.Is(err, identity.ErrForbidden) {
+		return verdictOf(ctx, err)
+	}
+	for _, m := range batch {
+		delete(x.last, methodKey(m)) // worth another try
+	}
+	return nil, nil
 }
 
 // round removes one batch. A verdict is returned when the directory asks for more
@@ -153,17 +203,6 @@ func (x *removal) round(ctx context.Context, reg identity.Registration, batch []
 	}
 	x.patience -= wait
 	return nil, x.Pause(ctx, wait)
-}
-
-// more reports whether methods are known to be left that the next round can try
-// without a read.
-func (x *removal) more(reg identity.Registration) bool {
-	for _, m := range x.picked(x.without(reg)) {
-		if x.last[methodKey(m)].Outcome != identity.MethodBlocked {
-			return true
-		}
-	}
-	return false
 }
 
 // without is the registration less what is gone.

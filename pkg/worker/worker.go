@@ -55,6 +55,8 @@ type Accounts interface {
 // by itself; the error is about the whole request.
 type Methods interface {
 	MethodsAndDefault(context.Context, identity.UserID) (identity.Registration, error)
+	AllMethods(context.Context, identity.UserID) ([]identity.Method, error)
+	SetDefaultMethod(context.Context, identity.UserID, identity.Method) error
 	DeleteMethods(ctx context.Context, user identity.UserID, methods []identity.Method, serial bool) ([]identity.MethodResult, error)
 }
 

@@ -1,0 +1,23 @@
+// Package directory is how the mains that need Microsoft Graph open it. It is apart
+// from package wiring, so that functions without Graph do not link its SDK.
+package directory
+
+import (
+	"mfaflow/pkg/config"
+	"mfaflow/pkg/graph"
+	"mfaflow/pkg/wiring"
+)
+
+// Open makes the client of the function's app registration. It does no network.
+func Open(a config.App, d config.Directory) (*graph.Client, error) {
+	credential, err := wiring.Credential(a)
+	if err != nil {
+		return nil, err
+	}
+	var budget graph.Budget
+	if d.GraphBudget == config.BudgetDocumented {
+		budget = graph.DocumentedBudget()
+	}
+	budget.Workers = d.GraphWorkers
+	return graph.New(graph.Options{Credential: credential, BaseURL: d.GraphURL, Budget: budget})
+}
