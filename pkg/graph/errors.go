@@ -149,6 +149,7 @@ func (op operation) unknown(why string) error {
 // answerError is an answer of 400 or more.
 type answerError struct {
 	status int
+	code   string // Graph's own
 	text   string
 	class  error // nil when time may cure it
 }
@@ -158,7 +159,7 @@ func (e *answerError) Unwrap() error { return e.class }
 
 // answer is the class of an answer of 400 or more.
 func (op operation) answer(status int, header http.Header, code string) error {
-	e := &answerError{status: status, text: fmt.Sprintf("%s: Graph answers %d", op.name, status)}
+	e := &answerError{status: status, code: code, text: fmt.Sprintf("%s: Graph answers %d", op.name, status)}
 	if code != "" {
 		e.text += " " + code
 	}

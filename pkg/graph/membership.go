@@ -95,11 +95,17 @@ func (c *Client) rolesAssigned(ctx context.Context, guid string) ([]string, erro
 	return roleNames(readRoles, list)
 }
 
+// noPIM is the code of a tenant without the licence for Privileged Identity
+// Management (maester365/maester#1421): nobody there can activate a role.
+const noPIM = "AadPremiumLicenseRequired"
+
 func (c *Client) rolesEligible(ctx context.Context, guid string) ([]string, error) {
 	list, err := principalList[models.UnifiedRoleEligibilityScheduleInstanceCollectionResponseable](ctx, c, readEligible,
 		"roleEligibilityScheduleInstances", guid,
 		models.CreateUnifiedRoleEligibilityScheduleInstanceCollectionResponseFromDiscriminatorValue)
-	if err != nil {
+	if answer := (*answerError)(nil); errors.As(err, &answer) && answer.code == noPIM {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	return roleNames(readEligible, list)

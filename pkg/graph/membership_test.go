@@ -48,11 +48,24 @@ func TestMembershipAndRoles(t *testing.T) {
 	t.Run("any failing part fails the whole", func(t *testing.T) {
 		for _, path := range []string{"/users/*/transitiveMemberOf", "/roleManagement/directory/roleAssignments", "/roleManagement/directory/roleEligibilityScheduleInstances"} {
 			// Without end: a request of the round before, given up, may still arrive.
-			arm(t, s, sim.Fault{Path: path, Kind: sim.FaultStatus, Status: 400, Code: "AadPremiumLicenseRequired", Count: -1})
+			arm(t, s, sim.Fault{Path: path, Kind: sim.FaultStatus, Status: 400, Code: "BadRequest", Count: -1})
 			if _, _, err := c.Roles(t.Context(), mia); !errors.Is(err, identity.ErrRefused) {
 				t.Errorf("%s: %v", path, err)
 			}
 			s.ClearFaults()
+		}
+	})
+
+	t.Run("a tenant without PIM has no eligible roles", func(t *testing.T) {
+		arm(t, s, sim.Fault{Path: "/roleManagement/directory/roleEligibilityScheduleInstances", Kind: sim.FaultStatus, Status: 400, Code: "AadPremiumLicenseRequired", Count: -1})
+		defer s.ClearFaults()
+		if active, eligible, err := c.Roles(t.Context(), admin); err != nil || len(active) == 0 || len(eligible) != 0 {
+			t.Errorf("%v, %v, %v", active, eligible, err)
+		}
+		// The code says nothing about roles that are held.
+		arm(t, s, sim.Fault{Path: "/roleManagement/directory/roleAssignments", Kind: sim.FaultStatus, Status: 400, Code: "AadPremiumLicenseRequired", Count: -1})
+		if _, _, err := c.Roles(t.Context(), admin); !errors.Is(err, identity.ErrRefused) {
+			t.Errorf("roles held: %v", err)
 		}
 	})
 

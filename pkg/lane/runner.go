@@ -42,8 +42,9 @@ const (
 
 // Run works until ctx ends, or until the queue was idle for IdleExit when ctx has
 // a deadline. Every session is closed when it returns; the number is of events
-// settled. The end of ctx is no error.
-func (r *Runner) Run(ctx context.Context) int {
+// settled. The end of ctx is no error; that the broker gave out nothing at all but
+// failures is.
+func (r *Runner) Run(ctx context.Context) (int, error) {
 	// What is in progress when ctx ends still has the grace time.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -53,17 +54,22 @@ func (r *Runner) Run(ctx context.Context) int {
 	})
 	defer stop()
 
-	var settled atomic.Int64
+	var settled, answers atomic.Int64
+	var last atomic.Pointer[error]
 	var wg sync.WaitGroup
 	for range r.Lanes {
-		wg.Go(func() { settled.Add(int64(r.loop(ctx, work))) })
+		wg.Go(func() { settled.Add(int64(r.loop(ctx, work, &answers, &last))) })
 	}
 	wg.Wait()
-	return int(settled.Load())
+	if err := last.Load(); err != nil && answers.Load() == 0 {
+		return 0, *err
+	}
+	return int(settled.Load()), nil
 }
 
-// loop works on one lane after the other.
-func (r *Runner) loop(ctx, work context.Context) (settled int) {
+// loop works on one lane after the other. It counts the broker's answers and keeps
+// the last failure to get one.
+func (r *Runner) loop(ctx, work context.Context, answers *atomic.Int64, last *atomic.Pointer[error]) (settled int) {
 	_, bounded := ctx.Deadline()
 	idleSince := time.Now()
 	failures := 0
@@ -82,14 +88,17 @@ func (r *Runner) loop(ctx, work context.Context) (settled int) {
 			}
 			return settled
 		case errors.Is(err, queue.ErrEmpty):
+			answers.Add(1)
 			failures = 0
 			continue
 		case err != nil:
 			failures++
+			last.Store(&err)
 			r.Log.ErrorContext(ctx, "no lane from the broker", "queue", r.Engine.Queue, telemetry.Error(err))
 			pause(ctx, failures)
 			continue
 		}
+		answers.Add(1)
 		n, err := r.Engine.Visit(work, session, func() bool { return ctx.Err() == nil })
 		settled += n
 		idleSince = time.Now()

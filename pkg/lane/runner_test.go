@@ -85,7 +85,7 @@ func TestRunnerWorksOnSeveralLanesAtOnce(t *testing.T) {
 		}
 		return lane.Finished(ledger.Done, ""), nil
 	})
-	if n := r.Run(within(t, 30*time.Second)); n != 2*people {
+	if n, _ := r.Run(within(t, 30*time.Second)); n != 2*people {
 		t.Errorf("%d events settled", n)
 	}
 	for i := range people {
@@ -112,14 +112,14 @@ func TestRunnerIdle(t *testing.T) {
 		},
 	}
 	ctx := within(t, time.Hour)
-	if n := r.Run(ctx); n != 0 || ctx.Err() != nil {
+	if n, _ := r.Run(ctx); n != 0 || ctx.Err() != nil {
 		t.Errorf("%d settled, %v", n, ctx.Err())
 	}
 
 	longLived, stop := context.WithCancel(t.Context())
 	ended := make(chan int)
 	accepts.Store(0)
-	go func() { ended <- r.Run(longLived) }()
+	go func() { n, _ := r.Run(longLived); ended <- n }()
 	for accepts.Load() < 200 { // well over the time after which the other one ended
 		select {
 		case <-ended:
@@ -146,7 +146,7 @@ func TestRunnerFinishesWhatIsInProgress(t *testing.T) {
 		}
 		return lane.Finished(ledger.Done, ""), turn.Checkpoint(ctx)
 	})
-	if n := r.Run(ctx); n != 1 {
+	if n, _ := r.Run(ctx); n != 1 {
 		t.Errorf("%d settled", n)
 	}
 	if c := w.counts(lanes); c.Active != 2 || c.Locked != 0 {
@@ -165,14 +165,14 @@ func TestRunnerGivesUpAfterTheGraceTime(t *testing.T) {
 		return lane.Verdict{}, ctx.Err()
 	})
 	r.Grace = 50 * time.Millisecond
-	if n := r.Run(ctx); n != 0 {
+	if n, _ := r.Run(ctx); n != 0 {
 		t.Errorf("%d settled", n)
 	}
 	if c := w.counts(lanes); c.Active != 1 || c.Locked != 0 {
 		t.Errorf("queue %+v", c)
 	}
 	r = w.runner(1, func(context.Context, *lane.Turn) (lane.Verdict, error) { return lane.Finished(ledger.Done, ""), nil })
-	if n := r.Run(within(t, 30*time.Second)); n != 1 {
+	if n, _ := r.Run(within(t, 30*time.Second)); n != 1 {
 		t.Errorf("%d settled by the next run", n)
 	}
 }
@@ -187,7 +187,7 @@ func TestRunnerAfterTheEnd(t *testing.T) {
 		t.Error("an event was started")
 		return lane.Finished(ledger.Done, ""), nil
 	})
-	if n := r.Run(ctx); n != 0 {
+	if n, _ := r.Run(ctx); n != 0 {
 		t.Errorf("%d settled", n)
 	}
 }
@@ -250,5 +250,20 @@ func TestRunnerBacksOff(t *testing.T) {
 				t.Errorf("%d lines say so:\n%s", n, &log)
 			}
 		})
+	}
+}
+
+// A run in which the broker never answered has failed: its queue may be full.
+func TestRunnerWithoutABroker(t *testing.T) {
+	w := newWorld(t)
+	w.sim.SetDown(true)
+	r := w.runner(2, func(context.Context, *lane.Turn) (lane.Verdict, error) { return lane.Finished(ledger.Done, ""), nil })
+	r.IdleExit = 500 * time.Millisecond
+	if n, err := r.Run(within(t, 30*time.Second)); !errors.Is(err, queue.ErrUnavailable) || n != 0 {
+		t.Errorf("%d settled, %v; want queue.ErrUnavailable", n, err)
+	}
+	w.sim.SetDown(false)
+	if n, err := r.Run(within(t, 30*time.Second)); err != nil || n != 0 {
+		t.Errorf("%d settled, %v", n, err)
 	}
 }

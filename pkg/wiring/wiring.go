@@ -96,8 +96,8 @@ func (l Lanes) Run(ctx context.Context) error {
 			Lanes: l.Drain.Sessions, IdleExit: l.Drain.IdleExit, Grace: max(l.Drain.DeadlineReserve-closing, 0), Log: l.Log,
 		}
 		l.Log.InfoContext(ctx, "ready", "queue", l.Queue, "lanes", l.Drain.Sessions)
-		settled := runner.Run(ctx)
+		settled, err := runner.Run(ctx)
 		l.Log.InfoContext(ctx, "drained", "queue", l.Queue, "settled", settled)
-		return nil
+		return err
 	}, l.Drain.DeadlineReserve, l.Log)
 }
