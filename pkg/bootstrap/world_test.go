@@ -210,10 +210,13 @@ func (w *world) deploy(name string, timeout time.Duration, more ...string) *lamb
 // drain invokes a function as its schedule does.
 func (w *world) drain(f *lambda.Function) {
 	w.t.Helper()
-	if _, err := f.Invoke(w.t.Context(), []byte(`{"version":"0","detail-type":"Scheduled Event","source":"aws.scheduler","detail":{}}`)); err != nil {
+	if _, err := f.Invoke(w.t.Context(), scheduled); err != nil {
 		w.t.Fatal(err)
 	}
 }
+
+// scheduled is what EventBridge Scheduler invokes a drain with.
+var scheduled = []byte(`{"version":"0","detail-type":"Scheduled Event","source":"aws.scheduler","detail":{}}`)
 
 // joiner is a statement by HR about somebody who starts today, somewhere where it is
 // late morning.
