@@ -118,8 +118,8 @@ func TestNewKey(t *testing.T) {
 			t.Errorf("%q became %q", id, key)
 		}
 	}
-	if event.NewKey("hr", "a b") != event.NewKey("hr", "a b") {
-		t.Error("the key of one id changes")
+	if one, again := event.NewKey("hr", "a b"), event.NewKey("hr", "a b"); one != again {
+		t.Errorf("the key of one id changes: %s, %s", one, again)
 	}
 }
 

@@ -417,6 +417,7 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 			v.ledger.Forget(ev.Key)
 			return v.write(ctx)
 		}, nil
+	default: // the event waits
 	}
 
 	w := ledger.Waiting{
@@ -459,6 +460,7 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 			User: ev.UserID, Cause: flag.Held, Reason: w.Reason, Detail: verdict.detail, Key: ev.Key, Type: string(ev.Type),
 			Source: ev.Origin, Sequence: m.Sequence, Attempt: w.Attempt,
 		})
+	default: // what waits behind another comes with that
 	}
 	return func() error { return v.session.Defer(ctx, m) }, err
 }

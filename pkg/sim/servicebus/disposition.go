@@ -1,6 +1,8 @@
 package servicebus
 
 import (
+	"errors"
+
 	"mfaflow/pkg/sim/servicebus/amqp"
 	"mfaflow/pkg/sim/servicebus/broker"
 )
@@ -35,7 +37,7 @@ func (ch *channel) settle(id uint32, p *amqp.Disposition) error {
 	if known {
 		err = ch.apply(d, p.State)
 	}
-	if cut, ok := err.(*cutError); ok {
+	if cut, ok := errors.AsType[*cutError](err); ok {
 		return cut
 	}
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package servicebus
 
 import (
+	"errors"
 	"fmt"
 
 	"mfaflow/pkg/sim/servicebus/amqp"
@@ -183,7 +184,7 @@ func (l *incoming) receive(m *partial) error {
 	default:
 		err = l.request(m)
 	}
-	if cut, ok := err.(*cutError); ok {
+	if cut, ok := errors.AsType[*cutError](err); ok {
 		return cut
 	}
 	c := l.channel.conn

@@ -22,7 +22,7 @@ func (l *incoming) request(m *partial) error {
 		reply.ApplicationProperties = amqp.Map{{Key: "status-code", Value: status}, {Key: "status-description", Value: description}}
 	} else {
 		a, err := l.manage(msg)
-		if cut, ok := err.(*cutError); ok {
+		if cut, ok := errors.AsType[*cutError](err); ok {
 			return cut
 		}
 		reply.ApplicationProperties, reply.Value = a.properties(err), a.body

@@ -133,7 +133,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.admin = &http.Server{Handler: s.adminHandler(), ReadHeaderTimeout: handshakeTimeout, IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	s.work.Go(func() {
 		if err := s.admin.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("admin API stopped", "err", err)
+			s.log.ErrorContext(context.Background(), "admin API stopped", "err", err)
 		}
 	})
 	return nil
