@@ -52,6 +52,15 @@ type Event struct {
 	UserID identity.UserID
 }
 
+// Requester is who asked for the event, in whatever form the sender names people;
+// empty when the event does not say.
+func (e Event) Requester() string {
+	d, _ := decodeData[struct {
+		RequestedBy string `json:"requestedBy"`
+	}](e)
+	return d.RequestedBy
+}
+
 type wire struct {
 	SpecVersion     string          `json:"specversion"`
 	ID              string          `json:"id"`

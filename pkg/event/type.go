@@ -38,6 +38,9 @@ const (
 // compromised may come back. It has no schema: it is never taken from outside.
 const LetIn Type = "operator.let-in"
 
+// Operator is the origin of operators' words. No source may have the name.
+const Operator = "operator"
+
 var types = [...]Type{
 	Joiner, StartDateChanged, Mover, Leaver, LastDayChanged, Cancelled, Rehire, Ref,
 	DeviceLost, DeviceStolen, AccessLost, CodesUnrequested, CodesNotReceived, TemporarilyBlocked, Reregister,

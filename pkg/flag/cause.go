@@ -128,7 +128,7 @@ var texts = map[Cause]words{
 	MissingRole: {"App lacks a role for this account",
 		"The account is privileged and our app may not change it. Do by hand what the detail names, now; then decide whether the app should hold the role."},
 	MethodsRemain: {"Authentication methods remain",
-		"Delete the methods that the detail names by hand: they are of a kind that cannot be removed from here."},
+		"Look at the methods that the detail names and delete by hand those that must go: they could not be removed, or not be judged, from here."},
 	ShortFirstDay: {"Little is left of the pass on the first day",
 		"Be ready to issue another pass by hand."},
 	Undeliverable: {"Pass could not be delivered",

@@ -138,6 +138,9 @@ func (s Source) compile() (*source, error) {
 	if !isName(s.Name) || len(s.Name) > 32 {
 		add(errors.New("name: use at most 32 of a to z, 0 to 9 and -"))
 	}
+	if s.Name == event.Operator {
+		add(errors.New("name: is the one that operators' words go by"))
+	}
 	var err error
 	switch s.Format {
 	case CloudEvents:
@@ -186,22 +189,11 @@ func compileMapping(text string) (*mapping.Program, error) {
 	if text == "" {
 		return nil, errors.New("mapping: is required for the format mapped")
 	}
-	if isName(text) {
-		program, err := fs.ReadFile(events.FS(), "mappings/"+text+".jq")
-		if err != nil {
-			return nil, fmt.Errorf("mapping: the catalogue has no %q (there are: %s)", text, strings.Join(mappingNames(), ", "))
-		}
-		text = string(program)
+	program, err := mapping.Open(text)
+	if err != nil {
+		return nil, fmt.Errorf("mapping: %w", err)
 	}
-	return mapping.New(text)
-}
-
-func mappingNames() []string {
-	files, _ := fs.Glob(events.FS(), "mappings/*.jq") // the pattern is well-formed
-	for i, f := range files {
-		files[i] = strings.TrimSuffix(path.Base(f), ".jq")
-	}
-	return files
+	return program, nil
 }
 
 // compileAll reports the problems of all sources.

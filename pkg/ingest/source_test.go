@@ -54,6 +54,7 @@ func TestValidateReportsEverything(t *testing.T) {
 		"Everything": {`{"name":"Work day","format":"mapped","mapping":"{","verify":{"preset":"nobody"},"eventBridge":{"source":""},
 			"types":["employee.*","employee.jioner"],"timeZone":"Local","allowedOrigins":["a"],"allowedRate":-1}`,
 			[]string{"name:", "bad mapping program", "no preset", "eventBridge.source", "employee.jioner", "timeZone", "allowedOrigins", "allowedRate"}},
+		"NameOfOurs":            {`{"name":"operator","format":"cloudevents","verify":{"preset":"bearer","keys":["k"]},"types":["mfa.*"]}`, []string{"operators' words"}},
 		"MappingForCloudEvents": {`{"name":"a","format":"cloudevents","mapping":".","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping and form"}},
 		"NoMapping":             {`{"name":"a","format":"mapped","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping: is required"}},
 		"UnknownMapping":        {`{"name":"a","format":"mapped","mapping":"nobody","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"generic, humi"}},

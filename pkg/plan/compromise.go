@@ -88,7 +88,7 @@ func decideRisk(in Input) (Plan, error) {
 	switch {
 	case r == nil:
 		return Plan{Decision: ReadTenant, NeedsRisk: true}, nil
-	case !r.Active() && in.Ledger.Step(in.Event.Key, string(Answered)):
+	case in.Ledger.Step(in.Event.Key, string(Answered)):
 		return answer(in, flag.Compromised, "the user risk was high"), nil
 	case !r.Active():
 		return Plan{Decision: Nothing, Detail: "the directory no longer sees a risk"}, nil
@@ -112,20 +112,35 @@ func decideLetIn(in Input) (Plan, error) {
 	if in.Tenant == nil {
 		return Plan{Decision: ReadTenant}, nil
 	}
-	if in.Tenant.Account == nil {
+	a := in.Tenant.Account
+	if a == nil {
 		return Plan{Decision: NoUser, Detail: "the account is no longer in the directory"}, nil
 	}
-	if p, yes := noPass(in); yes {
+	if p, yes := protected(in); yes {
 		return p, nil
 	}
+	if left(in.Ledger) {
+		// Of two blocks the operator lifts one; the other is HR's to take back.
+		return act("the compromise is over; the person has left and stays shut out", Step{Action: Mark, Stage: LetIn, For: ledger.BlockedAsLeaver}), nil
+	}
 	var steps []Step
-	if !in.Tenant.Account.Enabled {
+	if !a.Enabled {
 		steps = append(steps, Step{Action: UnblockSignIn})
 	}
-	if !issuedFor(in.Event, in.Ledger) {
+	if !a.External && !issuedFor(in.Event, in.Ledger) {
+		if p, yes := noPass(in); yes {
+			return p, nil
+		}
 		steps = append(steps, issue(in, time.Time{}, in.Settings.DefaultZone))
 	}
 	return act("let in by an operator", append(steps, Step{Action: Mark, Stage: LetIn})...), nil
+}
+
+// left reports whether a leaver who was shut out stays one by what HR said last.
+func left(l *ledger.Ledger) bool {
+	s := l.Statement
+	return s != nil && (s.Type == event.Leaver || s.Type == event.LastDayChanged) &&
+		(l.Step(s.Key, string(ShutOut)) || l.Applied != nil && l.Applied.Key == s.Key)
 }
 
 // respond makes of a signal what the owner's settings say.

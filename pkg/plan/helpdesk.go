@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strings"
 	"time"
 
 	"mfaflow/pkg/event"
@@ -124,9 +125,13 @@ func remedy(in Input, sel Selection, o remedyOptions) Plan {
 	var steps []Step
 	left := 0
 	chosen := false
+	var unjudged []string
 	for _, m := range t.Methods {
-		picked, _ := sel.Picks(m)
+		picked, judged := sel.Picks(m)
 		chosen = chosen || picked
+		if !judged {
+			unjudged = append(unjudged, string(m.Kind))
+		}
 		if !picked && m.UsableForMFA() {
 			left++
 		}
@@ -146,9 +151,11 @@ func remedy(in Input, sel Selection, o remedyOptions) Plan {
 	if len(steps) == 0 {
 		return Plan{Decision: Nothing, Detail: "none of the methods is registered"}
 	}
-	p := act("methods removed", steps...)
+	p := act("sessions revoked, nothing to remove", steps...)
 	if chosen {
-		p.Class = ClassReregistration
+		p.Detail, p.Class = "methods removed", ClassReregistration
+	} else if len(unjudged) > 0 { // removing reports them by itself
+		p.Flags = []Flag{{Cause: flag.MethodsRemain, Detail: "not judged, without a creation time: " + strings.Join(unjudged, ", ")}}
 	}
 	return p
 }

@@ -107,7 +107,7 @@ type Step struct {
 	Zone    *time.Location       `json:"-"`
 	// Methods are what RemoveMethods removes.
 	Methods Selection `json:"methods,omitzero"`
-	// For is why BlockSignIn blocks.
+	// For is why BlockSignIn blocks, and what Mark leaves a block standing for.
 	For   ledger.BlockedBy `json:"for,omitempty"`
 	Stage Stage            `json:"stage,omitempty"`
 }

@@ -75,12 +75,12 @@ func (r *run) once(ctx context.Context, action plan.Action, do func(context.Cont
 }
 
 // mark writes into the ledger that a stage of the event is over.
-func (r *run) mark(ctx context.Context, s plan.Stage) error {
+func (r *run) mark(ctx context.Context, s plan.Step) error {
 	l, key := r.turn.Ledger, r.turn.Event.Key
 	if r.refused != nil {
 		return nil // it is not over while the account is not blocked
 	}
-	switch s {
+	switch s.Stage {
 	case plan.Answered:
 		l.Compromise = &ledger.Compromise{Key: key, HandledAt: r.turn.Now, Until: r.turn.Now.Add(r.Settings.SettleWindow)}
 		if l.Block == nil {
@@ -91,7 +91,12 @@ func (r *run) mark(ctx context.Context, s plan.Stage) error {
 		if l.Compromise != nil {
 			l.Compromise.Released = true
 		}
+		if s.For == "" {
+			l.Block = nil
+		} else if l.Block != nil {
+			l.Block.For = s.For
+		}
 	}
-	l.StepDone(key, string(s), r.turn.Now)
+	l.StepDone(key, string(s.Stage), r.turn.Now)
 	return r.turn.Checkpoint(ctx)
 }

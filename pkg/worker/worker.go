@@ -102,7 +102,7 @@ type Worker struct {
 
 // Handle implements lane.Handler.
 func (w *Worker) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
-	if !w.Scopes[t.Event.Origin].Allows(t.Event.Type) {
+	if !w.allowed(t.Event) {
 		return lane.DeadLetter(lane.OutOfScope, "the source may not send this type; correct its scope or find out who sent it"), nil
 	}
 	if t.Event.UserID == "" || string(t.Event.UserID) != t.Message.SessionID {
@@ -113,6 +113,15 @@ func (w *Worker) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error)
 		ctx = identity.Urgent(ctx)
 	}
 	return run.event(ctx)
+}
+
+// allowed reports whether the event's source may send its type. An operator's word
+// comes from our own tools and from nowhere else, whatever the scopes say.
+func (w *Worker) allowed(e event.Event) bool {
+	if e.Type == event.LetIn {
+		return e.Origin == event.Operator
+	}
+	return w.Scopes[e.Origin].Allows(e.Type)
 }
 
 // urgent is the precedence from which an event shuts somebody out.
@@ -336,20 +345,25 @@ func (r *run) step(ctx context.Context, s plan.Step) (*lane.Verdict, error) {
 	case plan.RemoveMethods:
 		return r.removeMethods(ctx, s.Methods)
 	case plan.Mark:
-		return nil, r.mark(ctx, s.Stage)
+		return nil, r.mark(ctx, s)
 	default:
 		return nil, fmt.Errorf("the plan has a step %q, which is no action", s.Action)
 	}
 }
 
-// report writes what would have been done. It moves no position: the event can be
-// replayed live.
+// report writes what would have been done and raises the flags that go with it. It
+// moves no position: the event can be replayed live.
 func (r *run) report(ctx context.Context, p plan.Plan) (lane.Verdict, error) {
 	for _, s := range p.Steps {
 		if s.Action == plan.Mark {
 			continue
 		}
 		if err := r.audit(ctx, audit.Record{Action: string(s.Action), Outcome: string(ledger.WouldHave), Started: time.Now()}); err != nil {
+			return lane.Verdict{}, err
+		}
+	}
+	for _, f := range p.Flags {
+		if err := r.turn.Flag(ctx, flag.Flag{Cause: f.Cause, Detail: "report only, nothing was changed: " + f.Detail, UnlocksAt: f.UnlockAt}); err != nil {
 			return lane.Verdict{}, err
 		}
 	}
@@ -404,10 +418,7 @@ func (r *run) barred() []string {
 	if r.tenant != nil && r.tenant.Account != nil {
 		names = append(names, r.tenant.Account.UserPrincipalName, r.tenant.Account.Mail)
 	}
-	if d, err := r.turn.Event.MFA(); err == nil {
-		names = append(names, d.RequestedBy)
-	}
-	return names
+	return append(names, r.turn.Event.Requester())
 }
 
 // applied records that the event's statement took effect.
