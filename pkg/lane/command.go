@@ -31,6 +31,9 @@ type Command struct {
 	Decision Decision
 	// Sequence is that of the held event.
 	Sequence int64
+	// Attempt is that of the hold (flag.Flag has both): an event that was released
+	// and is held again is another hold, perhaps for another reason.
+	Attempt int
 	// Operator is the authenticated name of who decides.
 	Operator string
 	// Reason is why, for the audit trail.
@@ -44,14 +47,15 @@ const (
 )
 
 // Message is the command for a lane. Its id repeats for the same operator, decision
-// and hold, so that sending it twice is one command.
+// and hold, so that sending it twice is one command; the attempt is part of it, or
+// the broker would drop what the operator says of the next hold of the same event.
 func (c Command) Message(laneID, correlationID string) queue.Message {
 	return queue.Message{
-		ID:        fmt.Sprintf("hold~%d~%s~%s", c.Sequence, c.Decision, ledger.Digest(c.Operator)),
+		ID:        fmt.Sprintf("hold~%d~%d~%s~%s", c.Sequence, c.Attempt, c.Decision, ledger.Digest(c.Operator)),
 		SessionID: laneID, CorrelationID: correlationID,
 		Properties: map[string]string{
 			queue.PropType: "command", queue.PropCommand: string(c.Decision), queue.PropReason: c.Reason,
-			propSequence: strconv.FormatInt(c.Sequence, 10), propOperator: c.Operator,
+			propSequence: strconv.FormatInt(c.Sequence, 10), queue.PropAttempt: strconv.Itoa(c.Attempt), propOperator: c.Operator,
 		},
 	}
 }
@@ -61,13 +65,16 @@ func parseCommand(m queue.Received) (Command, error) {
 		Decision: Decision(m.Properties[queue.PropCommand]), Operator: strings.TrimSpace(m.Properties[propOperator]),
 		Reason: m.Properties[queue.PropReason],
 	}
-	var err error
+	var err, badAttempt error
 	c.Sequence, err = strconv.ParseInt(m.Properties[propSequence], 10, 64)
+	c.Attempt, badAttempt = strconv.Atoi(m.Properties[queue.PropAttempt])
 	switch {
 	case c.Decision != Release && c.Decision != Drop:
 		return Command{}, errors.New("a command is release or drop")
 	case err != nil:
 		return Command{}, fmt.Errorf("a command needs the sequence number of the hold in %s", propSequence)
+	case badAttempt != nil:
+		return Command{}, fmt.Errorf("a command needs the attempt of the hold in %s", queue.PropAttempt)
 	case c.Operator == "":
 		return Command{}, fmt.Errorf("a command needs its operator in %s", propOperator)
 	}
@@ -107,6 +114,8 @@ func (v *visit) obey(ctx context.Context, c Command) (outcome, key string, err e
 		return "refused: nothing waits under this number", "", nil
 	case w.Kind != ledger.Held:
 		return "refused: the event is not held", w.Key, nil
+	case w.Attempt != c.Attempt:
+		return "refused: the event is held anew; read the reason, then decide again", w.Key, nil
 	case slices.Contains(w.Barred, ledger.Digest(c.Operator)):
 		return "refused: neither whom the event is about nor who asked for it may decide", w.Key, nil
 	}

@@ -36,7 +36,7 @@ const (
 	// PropReason and PropDetail say why a message is on the quarantine queue.
 	PropReason = "mfaflow-reason"
 	PropDetail = "mfaflow-detail"
-	// PropAttempt counts the deferrals of the event that a wake-up is for.
+	// PropAttempt counts the deferrals of the event that a wake-up or a command is for.
 	PropAttempt = "mfaflow-attempt"
 	// PropCommand is the decision an operator sends to a lane.
 	PropCommand = "mfaflow-command"
