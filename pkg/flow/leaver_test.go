@@ -7,6 +7,7 @@ import (
 
 	"mfaflow/pkg/breaker"
 	"mfaflow/pkg/lane"
+	"mfaflow/pkg/ledger"
 	graphsim "mfaflow/pkg/sim/graph"
 	sbsim "mfaflow/pkg/sim/servicebus"
 )
@@ -133,17 +134,12 @@ func (w *world) decide(user string, d lane.Decision, operators ...string) {
 	w.t.Helper()
 	for _, operator := range operators {
 		l := w.ledger(user)
-		var sequence int64
-		for _, x := range l.Waiting {
-			if x.Kind == "held" {
-				sequence = x.Sequence
-			}
-		}
-		if sequence == 0 {
+		i := slices.IndexFunc(l.Waiting, func(x ledger.Waiting) bool { return x.Kind == ledger.Held })
+		if i < 0 {
 			w.t.Fatalf("nothing is held: %+v", l.Waiting)
 		}
-		m := lane.Command{Decision: d, Sequence: sequence, Operator: operator, Reason: "test"}.Message(user, "c-"+operator)
-		w.must(w.client.Send(w.t.Context(), "lanes", m))
+		c := lane.Command{Decision: d, Sequence: l.Waiting[i].Sequence, Attempt: l.Waiting[i].Attempt, Operator: operator, Reason: "test"}
+		w.must(w.client.Send(w.t.Context(), "lanes", c.Message(user, "c-"+operator)))
 		w.work()
 	}
 }

@@ -6,12 +6,17 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,12 +31,14 @@ import (
 	"mfaflow/pkg/breaker"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/flag"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ingest"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
+	"mfaflow/pkg/queue"
 	"mfaflow/pkg/router"
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/sim/clock"
@@ -73,6 +80,9 @@ type world struct {
 	engines map[string]*lane.Engine
 	// log takes everything that would go to stdout.
 	log *safeBuffer
+	// journal is where the broker writes down all that it is given: bodies and
+	// properties of every message, and every session state.
+	journal string
 }
 
 type safeBuffer struct {
@@ -94,10 +104,10 @@ func (s *safeBuffer) String() string {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, clock: clock.NewManual(t0), log: &safeBuffer{}}
+	w := &world{t: t, clock: clock.NewManual(t0), log: &safeBuffer{}, journal: t.TempDir()}
 	const week = 7 * 24 * time.Hour
 	var err error
-	w.broker, err = sbsim.Start(t.Context(), sbsim.Options{Clock: w.clock, Queues: []sbsim.QueueConfig{
+	w.broker, err = sbsim.Start(t.Context(), sbsim.Options{Clock: w.clock, DataDir: w.journal, Queues: []sbsim.QueueConfig{
 		{Name: "inbound", RequiresSession: true, DuplicateDetection: week, MaxDeliveryCount: 50},
 		{Name: "lanes", RequiresSession: true, DuplicateDetection: week, MaxDeliveryCount: 50},
 		{Name: "control", RequiresSession: true, DuplicateDetection: week},
@@ -140,13 +150,14 @@ func newWorld(t *testing.T) *world {
 			OnRiskySignIn: plan.RaiseFlag, OnSessionRevoked: plan.Record, OnCredentialChanged: plan.Record, OnMove: plan.Record,
 		},
 		Scopes: map[string]event.Scope{
-			"hr": {"employee.*"}, "helpdesk": {"mfa.*"}, "risk": {"risk.*", "account.*", "session.*", "credential.*"}, "operator": {"operator.*"},
+			"hr": {"employee.*"}, "helpdesk": {"mfa.*"}, "risk": {"risk.*", "account.*", "session.*", "credential.*"},
 		},
 	}
 	w.engines = map[string]*lane.Engine{}
 	for name, h := range map[string]lane.Handler{"inbound": w.router, "lanes": w.worker} {
 		w.engines[name] = &lane.Engine{
 			Queue: name, FlagsQueue: "flags", Handler: h, Sender: w.client, MaxStarts: 5, Now: w.clock.Now, Log: log,
+			Audit: w.worker.Audit,
 		}
 	}
 	t.Cleanup(func() {
@@ -362,20 +373,80 @@ func (w *world) idle(want map[string]sbsim.Counts) {
 	}
 }
 
-// secretFree fails if a pass value is anywhere it must not be.
+// flags are what was put before a human so far, oldest first.
+func (w *world) flags() (list []flag.Flag) {
+	w.t.Helper()
+	r, err := w.client.Receiver("flags")
+	w.must(err)
+	defer r.Close()
+	c := w.counts("flags")
+	for sequence := int64(1); len(list) < c.Active+c.Deferred; sequence++ {
+		m, err := r.Peek(w.t.Context(), sequence)
+		if errors.Is(err, queue.ErrGone) {
+			continue
+		}
+		w.must(err)
+		f, err := flag.Decode(m.Body)
+		w.must(err)
+		list = append(list, f)
+	}
+	return list
+}
+
+// flagged wants flags of these causes, in this order, and no other.
+func (w *world) flagged(want ...flag.Cause) {
+	w.t.Helper()
+	var got []flag.Cause
+	for _, f := range w.flags() {
+		got = append(got, f.Cause)
+	}
+	if !slices.Equal(got, want) {
+		w.t.Errorf("flags %v, want %v", got, want)
+	}
+}
+
+// outcome is how the event with the key ended in the person's lane.
+func (w *world) outcome(user, key string) ledger.Outcome {
+	w.t.Helper()
+	o, _ := w.ledger(user).HandledAs(key)
+	return o
+}
+
+// secretFree fails if a secret is anywhere it must not be.
 func (w *world) secretFree() {
 	w.t.Helper()
-	for _, value := range w.tenant.IssuedPassValues() {
-		if strings.Contains(w.log.String(), value) {
-			w.t.Error("a pass value is in a log or audit line")
-		}
-		for _, r := range w.tenant.Requests() {
-			if b, _ := json.Marshal(r); bytes.Contains(b, []byte(value)) {
-				w.t.Error("a pass value is in the request log of the simulator")
+	requests, err := json.Marshal(w.tenant.Requests())
+	w.must(err)
+	places := map[string][]byte{"log or audit trail": []byte(w.log.String()), "request log of the tenant": requests, "broker": w.stored()}
+	for place, content := range places {
+		for _, secret := range w.secrets() {
+			if bytes.Contains(content, []byte(secret)) {
+				w.t.Errorf("a secret is in the %s", place)
 			}
 		}
 	}
-	if _, err := audit.Verify(strings.NewReader(w.log.String())); err != nil {
+	if _, err = audit.Verify(strings.NewReader(w.log.String())); err != nil {
 		w.t.Errorf("audit trail: %v", err)
 	}
+}
+
+// secrets are what must never be seen: passes, and what sources and apps sign in with.
+func (w *world) secrets() []string {
+	_, worker := w.tenant.App("identity-worker")
+	_, router := w.tenant.App("identity-router")
+	return append(w.tenant.IssuedPassValues(), worker, router, hrKey, strings.TrimPrefix(hrKey, "whsec_"))
+}
+
+// stored is every byte that the broker was ever given.
+func (w *world) stored() (all []byte) {
+	w.t.Helper()
+	w.must(fs.WalkDir(os.DirFS(w.journal), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(w.journal, path))
+		all = append(all, b...)
+		return err
+	}))
+	return all
 }

@@ -48,7 +48,7 @@ func (r *run) removeMethods(ctx context.Context, sel plan.Selection) (*lane.Verd
 			if verdict, err := removal.round(ctx, reg, batch); err != nil || verdict != nil {
 				return verdict, err
 			}
-			if verdict, err := removal.untie(ctx, reg, batch); err != nil || verdict != nil {
+			if verdict, err := removal.moveDefault(ctx, reg, batch); err != nil || verdict != nil {
 				return verdict, err
 			}
 		}
@@ -90,8 +90,8 @@ type removal struct {
 	patience time.Duration
 	// last is what became of each method, by kind and id.
 	last map[string]identity.MethodResult
-	// untied: the default was moved away from a phone that another depends on.
-	untied bool
+	// heirs are the methods that were made the default on the way.
+	heirs []string
 }
 
 func methodKey(m identity.Method) string { return string(m.Kind) + "/" + m.ID }
@@ -119,11 +119,16 @@ func (x *removal) hopeless(m identity.Method) bool {
 
 // next is what the next round removes: everything but the likely default and a
 // mobile phone that an alternate one depends on; those, once nothing else is left.
-// The guess ends with the first refusal: what was refused goes last then.
+// The guess ends with the first refusal: what was refused goes last then. When other
+// methods stay, nothing makes the default deletable but another default, so it goes
+// first, while there is most to choose from.
 func (x *removal) next(reg identity.Registration) []identity.Method {
 	all := x.picked(reg)
 	likely, guess := reg.LikelyDefault()
 	guess = guess && !slices.ContainsFunc(all, x.blocked)
+	if guess && x.stays(reg) && slices.ContainsFunc(all, func(m identity.Method) bool { return methodKey(m) == methodKey(likely) }) {
+		return []identity.Method{likely}
+	}
 	alternate := slices.ContainsFunc(all, func(m identity.Method) bool { return m.Phone == identity.PhoneAlternateMobile })
 	depended := func(m identity.Method) bool { return alternate && m.Phone == identity.PhoneMobile }
 	first := slices.DeleteFunc(slices.Clone(all), func(m identity.Method) bool {
@@ -133,6 +138,14 @@ func (x *removal) next(reg identity.Registration) []identity.Method {
 		return first
 	}
 	return slices.DeleteFunc(all, depended)
+}
+
+// stays reports whether the person keeps a method that is not a password or a pass.
+func (x *removal) stays(reg identity.Registration) bool {
+	return slices.ContainsFunc(reg.Methods, func(m identity.Method) bool {
+		picked, _ := x.sel.Picks(m)
+		return !picked && m.Kind != identity.MethodPassword && m.Kind != identity.MethodTemporaryAccessPass
+	})
 }
 
 // blocked reports whether the directory refused the method the last time, for a
@@ -146,18 +159,19 @@ func (x *removal) stuck(batch []identity.Method) bool {
 	return !slices.ContainsFunc(batch, func(m identity.Method) bool { return !x.blocked(m) && !x.hopeless(m) })
 }
 
-// untie makes the mobile phone the default when the alternate one is: each of the
-// two then waits for the other, and no order removes them.
-func (x *removal) untie(ctx context.Context, reg identity.Registration, batch []identity.Method) (*lane.Verdict, error) {
-	if x.untied || !x.stuck(batch) || !slices.ContainsFunc(batch, func(m identity.Method) bool { return m.Phone == identity.PhoneAlternateMobile }) {
+// moveDefault makes another method the default when every method of a round was
+// refused: the directory keeps the default while others exist, and some do because
+// they are to stay, or because two phones wait for each other.
+func (x *removal) moveDefault(ctx context.Context, reg identity.Registration, batch []identity.Method) (*lane.Verdict, error) {
+	if !x.stuck(batch) || !slices.ContainsFunc(batch, x.blocked) {
 		return nil, nil
 	}
-	i := slices.IndexFunc(reg.Methods, func(m identity.Method) bool { return m.Phone == identity.PhoneMobile })
-	if i < 0 {
+	to, ok := x.heir(reg, batch)
+	if !ok {
 		return nil, nil
 	}
-	x.untied = true
-	err := x.effect(ctx, "set-default-method", func(ctx context.Context) error { return x.Methods.SetDefaultMethod(ctx, x.user, reg.Methods[i]) })
+	x.heirs = append(x.heirs, methodKey(to))
+	err := x.effect(ctx, "set-default-method", func(ctx context.Context) error { return x.Methods.SetDefaultMethod(ctx, x.user, to) })
 	if err != nil && !errors.Is(err, identity.ErrRefused) && !errors.Is(err, identity.ErrForbidden) {
 		return verdictOf(ctx, err)
 	}
@@ -165,6 +179,31 @@ func (x *removal) untie(ctx context.Context, reg identity.Registration, batch []
 		delete(x.last, methodKey(m)) // worth another try
 	}
 	return nil, nil
+}
+
+// heir is the method to make the default in the place of those that were refused: one
+// that was not tried yet and, if there is, one that stays, and one whose preference
+// does not name a refused method as well.
+func (x *removal) heir(reg identity.Registration, refused []identity.Method) (best identity.Method, ok bool) {
+	rank := func(m identity.Method) (n int) {
+		if picked, _ := x.sel.Picks(m); picked {
+			n++
+		}
+		if slices.ContainsFunc(refused, m.Preference().Names) {
+			n += 2
+		}
+		return n
+	}
+	for _, m := range x.without(reg).Methods {
+		inBatch := slices.ContainsFunc(refused, func(r identity.Method) bool { return methodKey(r) == methodKey(m) })
+		if m.Preference() == "" || inBatch || slices.Contains(x.heirs, methodKey(m)) {
+			continue
+		}
+		if !ok || rank(m) < rank(best) {
+			best, ok = m, true
+		}
+	}
+	return best, ok
 }
 
 // round removes one batch. A verdict is returned when the directory asks for more
