@@ -8,7 +8,9 @@ import (
 	"os"
 
 	"mfaflow/pkg/audit"
+	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/config"
+	"mfaflow/pkg/hrapi"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/router"
 	"mfaflow/pkg/servicebus"
@@ -35,17 +37,33 @@ func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error
 	if err != nil {
 		return err
 	}
+	records, err := records(cfg.RecordSources)
+	if err != nil {
+		return err
+	}
 	broker, err := wiring.Broker(cfg.Broker, cfg.App)
 	if err != nil {
 		return err
 	}
 	handler := &router.Router{
-		Directory: tenant, LanesQueue: cfg.LanesQueue, QuarantineQueue: cfg.QuarantineQueue,
+		Directory: tenant, Records: records, LanesQueue: cfg.LanesQueue, QuarantineQueue: cfg.QuarantineQueue,
 		ProvisionRetry: cfg.ProvisionRetry, ProvisionGrace: cfg.ProvisionGrace, UnknownPersonAge: cfg.UnknownPersonAge,
 	}
 	return wiring.Lanes{
 		Broker: broker, Drain: cfg.Drain, Queue: cfg.InboundQueue, Flags: cfg.FlagsQueue,
 		Handler: func(*servicebus.Client) (lane.Handler, error) { return handler, nil },
-		Audit:   audit.NewWriter(os.Stdout, "identity-router"), Idle: tenant.Close, Log: log, Metrics: wiring.Metrics("identity-router"),
+		Audit:   audit.NewWriter(os.Stdout, "identity-router"), Idle: func() { tenant.Close(); records.Close() }, Log: log, Metrics: wiring.Metrics("identity-router"),
 	}.Run(ctx)
+}
+
+func records(apis config.Document) (*hrapi.Client, error) {
+	list, err := hrapi.Parse(apis.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	schemas, err := catalog.New()
+	if err != nil {
+		return nil, err
+	}
+	return hrapi.New(list, schemas, nil)
 }

@@ -56,7 +56,7 @@ func Ours() Rules {
 			},
 			{
 				Name:      "adapter",
-				Folders:   []string{"pkg/azauth", "pkg/config", "pkg/graph", "pkg/handover", "pkg/lambdafn", "pkg/servicebus"},
+				Folders:   []string{"pkg/azauth", "pkg/config", "pkg/graph", "pkg/handover", "pkg/hrapi", "pkg/lambdafn", "pkg/servicebus"},
 				Imports:   []string{"domain", "application"},
 				Strangers: true,
 			},

@@ -97,6 +97,7 @@ type IdentityRouter struct {
 	FlagsQueue      string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
 	QuarantineQueue string `split_words:"true" default:"quarantine" desc:"Queue of signed events that cannot be understood or resolved"`
 	Drain
+	RecordSources    Document      `split_words:"true" desc:"Secret. HR APIs that complete thin events, as JSON, or @ and the path of a JSON file"`
 	ProvisionRetry   time.Duration `split_words:"true" default:"15m" desc:"How often a person without an account is looked up again"`
 	ProvisionGrace   time.Duration `split_words:"true" default:"336h" desc:"How long after the start date a joiner may be without an account"`
 	UnknownPersonAge time.Duration `split_words:"true" default:"24h" desc:"How long any other event waits for an unknown person"`

@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
-	"mfaflow/events"
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/mapping"

@@ -118,6 +118,9 @@ func (v Verdict) String() string {
 	return strings.TrimRight(fmt.Sprintf("%s: %s: %s", v.name(), v.reason, v.detail), ": ")
 }
 
+// Done reports whether the event is over.
+func (v Verdict) Done() bool { return v.kind == finished }
+
 // Retries reports whether the event comes again by itself because of a failure.
 func (v Verdict) Retries() bool { return v.kind == retry }
 

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"mfaflow/pkg/event"
@@ -35,6 +36,8 @@ type Directory interface {
 // Router handles the events of the inbound queue.
 type Router struct {
 	Directory Directory
+	// Records completes thin events; nil leaves them as they are.
+	Records Records
 	// LanesQueue and QuarantineQueue are where events go.
 	LanesQueue, QuarantineQueue string
 	// ProvisionRetry is how often a joiner who is not provisioned yet is looked
@@ -46,6 +49,14 @@ type Router struct {
 
 // Handle implements lane.Handler.
 func (r *Router) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
+	if t.Event.Type == event.Ref && t.Event.UserID == "" {
+		return r.complete(ctx, t)
+	}
+	return r.route(ctx, t)
+}
+
+// route finds the person and puts the event into their lane.
+func (r *Router) route(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
 	if t.Event.UserID != "" {
 		return r.forward(ctx, t, t.Event.UserID)
 	}
@@ -64,11 +75,23 @@ func (r *Router) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error)
 		return r.forward(ctx, t, found.matches[0].ID)
 	case len(found.matches) > 1 && fansOut(t.Event.Type):
 		return r.fanOut(ctx, t, found.matches)
+	case len(found.matches) == 0 && deleted(t.Event):
+		return r.forward(ctx, t, identity.UserID(strings.ToLower(who.ObjectID)))
 	case len(found.matches) > 1:
 		return r.park(ctx, t, flag.AmbiguousPerson, fmt.Sprintf("%d accounts have these identifiers", len(found.matches)))
 	default:
 		return r.notFound(ctx, t)
 	}
+}
+
+// deleted reports whether the event says that an account is gone: the directory
+// cannot confirm whose lane that is, and the object id is never used again.
+func deleted(e event.Event) bool {
+	if e.Type != event.AccountChanged {
+		return false
+	}
+	d, err := e.AccountUpdate()
+	return err == nil && d.Change == event.AccountDeleted && d.Person.ObjectID != ""
 }
 
 type findings struct {
