@@ -77,7 +77,7 @@ func (t Type) Precedence() int {
 	switch t {
 	case Leaver, LastDayChanged:
 		return 3
-	case DeviceStolen, RiskUser:
+	case DeviceStolen, RiskUser, LetIn: // what waits for an operator must not hold up the operator's word
 		return 2
 	case Reregister, DeviceLost, AccessLost:
 		return 1
