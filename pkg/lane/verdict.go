@@ -1,11 +1,15 @@
 package lane
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/queue"
 )
 
 // Verdict says what becomes of an event. The zero value is invalid.
@@ -134,6 +138,26 @@ func (v Verdict) waitingKind() ledger.Kind {
 		return ledger.Held
 	default:
 		return ledger.Behind
+	}
+}
+
+// Failed turns an answer of the directory into a verdict. The error is returned when
+// it was the lane that failed, or the caller that gave up.
+func Failed(ctx context.Context, err error) (Verdict, error) {
+	var retry *identity.RetryError
+	switch {
+	case errors.Is(err, queue.ErrLockLost), ctx.Err() != nil:
+		return Verdict{}, err
+	case errors.As(err, &retry):
+		return Retry(retry.After, Unavailable, err.Error()), nil
+	case errors.Is(err, identity.ErrForbidden):
+		return DeadLetter(Forbidden, err.Error()), nil
+	case errors.Is(err, identity.ErrNotFound):
+		return DeadLetter(UserNotFound, err.Error()), nil
+	case errors.Is(err, identity.ErrRefused):
+		return DeadLetter(Refused, err.Error()), nil
+	default:
+		return Retry(0, Unavailable, err.Error()), nil
 	}
 }
 

@@ -33,7 +33,7 @@ func (r *Router) complete(ctx context.Context, t *lane.Turn) (lane.Verdict, erro
 	} else if errors.Is(err, identity.ErrNotFound) {
 		return r.notFound(ctx, t)
 	} else if err != nil {
-		return failed(ctx, err)
+		return lane.Failed(ctx, err)
 	}
 	for _, e := range events {
 		derived := *t

@@ -13,7 +13,6 @@ package router
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -66,7 +65,7 @@ func (r *Router) route(ctx context.Context, t *lane.Turn) (lane.Verdict, error) 
 	}
 	found, err := r.find(ctx, t, who)
 	if err != nil {
-		return failed(ctx, err)
+		return lane.Failed(ctx, err)
 	}
 	switch {
 	case found.conflict:
@@ -233,20 +232,4 @@ func (r *Router) send(ctx context.Context, t *lane.Turn, queueName string, msgs 
 	}
 	defer cancel()
 	return t.Send(guarded, queueName, msgs...)
-}
-
-func failed(ctx context.Context, err error) (lane.Verdict, error) {
-	var retry *identity.RetryError
-	switch {
-	case errors.Is(err, queue.ErrLockLost), ctx.Err() != nil:
-		return lane.Verdict{}, err
-	case errors.As(err, &retry):
-		return lane.Retry(retry.After, lane.Unavailable, err.Error()), nil
-	case errors.Is(err, identity.ErrForbidden):
-		return lane.DeadLetter(lane.Forbidden, err.Error()), nil
-	case errors.Is(err, identity.ErrRefused):
-		return lane.DeadLetter(lane.BadEvent, err.Error()), nil
-	default:
-		return lane.Retry(0, lane.Unavailable, err.Error()), nil
-	}
 }

@@ -85,7 +85,7 @@ func (r *run) recipient(ctx context.Context, zone *time.Location) (recipient, *l
 	for _, c := range r.Channels {
 		to, ok, err := c.Recipient(guarded, *r.tenant.Account, r.turn.Ledger, r.turn.Now)
 		if err != nil {
-			verdict, err := failed(ctx, err)
+			verdict, err := lane.Failed(ctx, err)
 			return recipient{}, &verdict, err
 		}
 		if ok {

@@ -127,9 +127,9 @@ func (r *run) deletePass(ctx context.Context) (*lane.Verdict, error) {
 	return nil, r.turn.Checkpoint(ctx)
 }
 
-// verdictOf is failed for steps, which end the turn with a verdict or not at all.
+// verdictOf is lane.Failed for steps, which end the turn with a verdict or not at all.
 func verdictOf(ctx context.Context, err error) (*lane.Verdict, error) {
-	verdict, err := failed(ctx, err)
+	verdict, err := lane.Failed(ctx, err)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,6 @@ import (
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
-	"mfaflow/pkg/queue"
 )
 
 // Directory reads a person. identity.ErrNotFound, identity.ErrForbidden and
@@ -175,7 +174,7 @@ func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
 	p, err := plan.Decide(in)
 	if err == nil && p.Decision == plan.ReadTenant {
 		if r.tenant, err = r.read(ctx, p.NeedsRisk); err != nil {
-			verdict, err := failed(ctx, err)
+			verdict, err := lane.Failed(ctx, err)
 			return plan.Plan{}, &verdict, err
 		}
 		in.Tenant = r.tenant
@@ -382,7 +381,7 @@ func (r *run) reserve(ctx context.Context, class plan.Class) (*lane.Verdict, err
 	defer cancel()
 	people, err := r.People(guarded)
 	if err != nil {
-		verdict, err := failed(ctx, err)
+		verdict, err := lane.Failed(ctx, err)
 		return &verdict, err
 	}
 	d, err := r.Breaker.Reserve(guarded, breaker.Request{
@@ -435,26 +434,6 @@ func (r *run) audit(ctx context.Context, rec audit.Record) error {
 	rec.Lane, rec.User, rec.Actor = r.turn.Message.SessionID, r.user, "system"
 	rec.Duration = time.Since(rec.Started)
 	return r.Audit.Write(ctx, rec)
-}
-
-// failed turns an answer of the directory into a verdict. An error is returned
-// when it was the lane that failed, or the caller that gave up.
-func failed(ctx context.Context, err error) (lane.Verdict, error) {
-	var retry *identity.RetryError
-	switch {
-	case errors.Is(err, queue.ErrLockLost), ctx.Err() != nil:
-		return lane.Verdict{}, err
-	case errors.As(err, &retry):
-		return lane.Retry(retry.After, lane.Unavailable, err.Error()), nil
-	case errors.Is(err, identity.ErrForbidden):
-		return lane.DeadLetter(lane.Forbidden, err.Error()), nil
-	case errors.Is(err, identity.ErrNotFound):
-		return lane.DeadLetter(lane.UserNotFound, err.Error()), nil
-	case errors.Is(err, identity.ErrRefused):
-		return lane.DeadLetter(lane.Refused, err.Error()), nil
-	default:
-		return lane.Retry(0, lane.Unavailable, err.Error()), nil
-	}
 }
 
 func value(v *lane.Verdict) lane.Verdict {
