@@ -12,6 +12,7 @@ import (
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/queue"
 	graphsim "mfaflow/pkg/sim/graph"
+	sbsim "mfaflow/pkg/sim/servicebus"
 	"mfaflow/pkg/worker"
 )
 
@@ -154,13 +155,40 @@ func (c mortalTenant) SendMail(ctx context.Context, m identity.Mail) error {
 // The worker dies at every step between taking the joiner and settling it, and
 // another one takes over.
 func TestWorkerDiesAtEveryStep(t *testing.T) {
+	diesAtEveryStep(t, func(w *world) {
+		w.clock.Set(leadUp)
+		w.post(w.joiner("m1", "E1004", start), 202)
+	}, func(w *world) {
+		w.onePass()
+		if got := len(w.delivered(amara)); got > 2 {
+			w.t.Errorf("%d passes delivered for one death", got)
+		}
+	})
+}
+
+// The same while somebody is shut out who was robbed: the tenant is as it must be, and
+// a human is told.
+func TestWorkerDiesAtEveryStepOfACompromise(t *testing.T) {
+	diesAtEveryStep(t, func(w *world) {
+		w.post(w.statement("s1", "mfa.device-stolen", map[string]any{"person": map[string]any{"employeeId": "E1027"}, "requestedBy": amara}), 202)
+	}, func(w *world) {
+		if w.enabled(victor) || len(w.methods(victor)) != 0 || w.revokedAt(victor).Before(t0) {
+			w.t.Error("the person is not shut out")
+		}
+		w.idle(map[string]sbsim.Counts{"flags": {Active: 1}})
+		w.secretFree()
+	})
+}
+
+// diesAtEveryStep lets the worker die at each step of what was posted, before and
+// after it takes effect, and judges what the next one makes of it.
+func diesAtEveryStep(t *testing.T, post, check func(*world)) {
 	for n := 0; ; n++ {
 		died := false
 		for _, late := range []bool{false, true} {
 			t.Run(fmt.Sprintf("step %d late %v", n, late), func(t *testing.T) {
 				w := newWorld(t)
-				w.clock.Set(leadUp)
-				w.post(w.joiner("m1", "E1004", start), 202)
+				post(w)
 				w.visit("inbound")
 
 				m := &mortal{left: n, late: late}
@@ -177,10 +205,7 @@ func TestWorkerDiesAtEveryStep(t *testing.T) {
 
 				*w.worker = live
 				w.settle()
-				w.onePass()
-				if got := len(w.delivered(amara)); got > 2 {
-					t.Errorf("%d passes delivered for one death", got)
-				}
+				check(w)
 			})
 		}
 		if !died || t.Failed() {

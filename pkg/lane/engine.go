@@ -324,11 +324,13 @@ func (v *visit) turn(ctx context.Context, ev event.Event, m queue.Received, w *l
 	if w != nil {
 		attempt = w.Attempt + 1
 	}
-	settle, err = v.record(ctx, ev, m, verdict, attempt)
-	if err != nil {
+	// Before the event is over: whoever resumes it closes the rest. From here on w may
+	// point at another entry of the list.
+	if err := v.closeSuperseded(ctx); err != nil {
 		return nil, err
 	}
-	if err := v.closeSuperseded(ctx); err != nil {
+	settle, err = v.record(ctx, ev, m, verdict, attempt)
+	if err != nil {
 		return nil, err
 	}
 	v.log(ctx, ev, m, time.Since(started), verdict.name(), string(verdict.reason), verdict.detail)

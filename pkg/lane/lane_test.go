@@ -287,6 +287,28 @@ var stories = map[string]story{
 		},
 		check: func(w *world) { w.wantHandled("hr:1 obsolete", "hr:2 done") },
 	},
+	"what lost its place does not stay until it would have been due": {
+		decide: func(t *lane.Turn) lane.Verdict {
+			if t.Event.ID == "1" {
+				return lane.WaitUntil(t0.Add(time.Hour), "due-later", "")
+			}
+			t.Supersede(func(w ledger.Waiting) bool { return w.Key == "hr:1" })
+			return lane.Finished(ledger.Done, "")
+		},
+		acts: []func(*world){
+			func(w *world) { w.post("1", event.Joiner) },
+			func(w *world) { w.post("2", event.Cancelled) },
+		},
+		check: func(w *world) {
+			l := w.ledger()
+			if o, _ := l.HandledAs("hr:1"); o != ledger.Obsolete || len(l.Handled) != 2 || len(l.Waiting) != 0 {
+				w.t.Errorf("handled %+v, waiting %+v", l.Handled, l.Waiting)
+			}
+			if c := w.counts(lanes); c.Active+c.Deferred != 0 {
+				w.t.Errorf("queue %+v", c)
+			}
+		},
+	},
 	"a hold, what waits behind it and what passes it": {
 		decide: func(t *lane.Turn) lane.Verdict {
 			if t.Event.ID == "1" {

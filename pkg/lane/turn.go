@@ -52,7 +52,7 @@ func (t *Turn) Send(ctx context.Context, queueName string, msgs ...queue.Message
 }
 
 // Supersede closes waiting events that chosen picks: they are completed with the
-// outcome obsolete once this turn is over.
+// outcome obsolete once there is a verdict on this one.
 func (t *Turn) Supersede(chosen func(ledger.Waiting) bool) {
 	for _, w := range t.Ledger.Waiting {
 		if w.Key != t.Event.Key && chosen(w) {

@@ -144,7 +144,7 @@ type Plan struct {
 	After Decision
 	// Class is how the breaker counts the plan.
 	Class Class
-	// Flags are raised once the steps are taken.
+	// Flags are raised before the steps.
 	Flags []Flag
 	// Approvals is how many operators a Hold takes.
 	Approvals int

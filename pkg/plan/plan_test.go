@@ -73,6 +73,9 @@ func TestStart(t *testing.T) {
 				}
 			},
 		},
+		"issues no second one when it was interrupted after the delivery": {
+			now: issueAt, ledger: ledger.Ledger{Pass: &ledger.Pass{ID: "pass-1", Key: "hr:1", Delivered: true}}, decision: plan.Nothing,
+		},
 		"tells when little of the first day is left": {
 			now: time.Date(2026, 11, 30, 20, 0, 0, 0, time.UTC), decision: plan.Act,
 			check: func(t *testing.T, p plan.Plan) {

@@ -58,9 +58,13 @@ func decideStart(in Input) (Plan, error) {
 }
 
 // deliveredFor reports whether the effect of the statement is on the tenant
-// already: HR may say the same thing twice under two ids.
+// already: this event was interrupted after its delivery, or HR said the same thing
+// before under another id.
 func deliveredFor(s ledger.Statement, l *ledger.Ledger) bool {
-	return l.Applied != nil && l.Applied.StartDate == s.StartDate && l.Pass != nil && l.Pass.Delivered
+	if l.Pass == nil || !l.Pass.Delivered {
+		return false
+	}
+	return l.Pass.Key == s.Key || l.Applied != nil && l.Applied.StartDate == s.StartDate
 }
 
 // decideFirstDay judges the person and the tenant's policy for a pass that is due.

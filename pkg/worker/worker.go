@@ -289,14 +289,16 @@ func (r *run) act(ctx context.Context, p plan.Plan) (lane.Verdict, error) {
 			return value(verdict), err
 		}
 	}
-	for _, step := range p.Steps {
-		if verdict, err := r.step(ctx, step); err != nil || verdict != nil {
-			return value(verdict), err
-		}
-	}
+	// Flags first: whoever resumes plans what is left to do, and a stage that is over
+	// brings no flag any more. A flag that comes again is dropped as a duplicate.
 	for _, f := range p.Flags {
 		if err := r.turn.Flag(ctx, flag.Flag{Cause: f.Cause, Detail: f.Detail, UnlocksAt: f.UnlockAt}); err != nil {
 			return lane.Verdict{}, err
+		}
+	}
+	for _, step := range p.Steps {
+		if verdict, err := r.step(ctx, step); err != nil || verdict != nil {
+			return value(verdict), err
 		}
 	}
 	if r.refused != nil {
