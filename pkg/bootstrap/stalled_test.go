@@ -3,6 +3,7 @@ package bootstrap_test
 import (
 	"bytes"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,22 +41,31 @@ func (p *process) said() string {
 	return p.output.String()
 }
 
-// run starts a function as a long-lived process and returns once it is ready.
-func (w *world) run(name string, more ...string) *process {
+// launch starts a function as a long-lived process and returns once it serves. Who
+// calls it ends the process.
+func (w *world) launch(name string, more ...string) *process {
 	w.t.Helper()
-	p := &process{w: w, name: name, cmd: exec.Command(binary(w.t, name))} //nolint:noctx // stop ends it
+	p := &process{w: w, name: name, cmd: exec.Command(binary(w.t, name))} //nolint:noctx // stop or kill ends it
 	for k, v := range w.environment(name, more...) {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	w.must(p.cmd.Start())
+	serves := regexp.MustCompile(`"msg":"(ready|listening)"`)
+	w.eventually("the start of "+name, func() bool { return serves.MatchString(p.said()) })
+	return p
+}
+
+// run is launch for a process that ends with the test.
+func (w *world) run(name string, more ...string) *process {
+	w.t.Helper()
+	p := w.launch(name, more...)
 	w.t.Cleanup(func() {
 		p.stop()
 		if w.t.Failed() {
 			w.t.Logf("%s said:\n%s", name, p.said())
 		}
 	})
-	w.eventually("the start of "+name, func() bool { return strings.Contains(p.said(), `"msg":"ready"`) })
 	return p
 }
 

@@ -86,6 +86,19 @@ type world struct {
 // newWorld has the queues with a lock duration, and further joiners in the tenant.
 func newWorld(t *testing.T, lock time.Duration, joiners int) *world {
 	t.Helper()
+	tenant, err := graphsim.SampleTenant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range joiners {
+		addJoiner(tenant, i)
+	}
+	return openWorld(t, lock, graphsim.Options{Tenant: tenant})
+}
+
+// openWorld has the queues with a lock duration and the tenant as given.
+func openWorld(t *testing.T, lock time.Duration, tenant graphsim.Options) *world {
+	t.Helper()
 	w := &world{t: t, caFile: filepath.Join(t.TempDir(), "ca.pem")}
 	const week = 7 * 24 * time.Hour
 	var err error
@@ -97,12 +110,8 @@ func newWorld(t *testing.T, lock time.Duration, joiners int) *world {
 		{Name: "control", RequiresSession: true, LockDuration: lock, DuplicateDetection: week},
 	}})
 	w.must(err)
-	tenant, err := graphsim.SampleTenant()
-	w.must(err)
-	for i := range joiners {
-		addJoiner(tenant, i)
-	}
-	w.tenant, err = graphsim.Start(t.Context(), graphsim.Options{CAFile: w.caFile, Tenant: tenant})
+	tenant.CAFile = w.caFile
+	w.tenant, err = graphsim.Start(t.Context(), tenant)
 	w.must(err)
 	w.graph = newTap(t, strings.TrimPrefix(w.tenant.TLSURL(), "https://"))
 	t.Cleanup(func() {
@@ -130,21 +139,27 @@ func (w *world) must(err error) {
 
 // addJoiner adds a twin of the model joiner, E2000 and following.
 func addJoiner(tenant *graphsim.Tenant, i int) {
-	var twin graphsim.User
-	for _, u := range tenant.Users {
-		if u.ID == lenaID {
-			twin = *u
-		}
+	u := twin(tenant, lenaID, fmt.Sprintf("20000000-0000-4000-8000-%012d", i), fmt.Sprintf("E2%03d", i), joinerNumber(i))
+	tenant.Users = append(tenant.Users, u)
+}
+
+// twin is like somebody of the tenant, and in the same groups. It is not in the
+// directory yet.
+func twin(tenant *graphsim.Tenant, model, id, employeeID, name string) *graphsim.User {
+	u := *tenant.User(model)
+	u.ID, u.EmployeeID, u.UserPrincipalName = id, employeeID, name
+	u.Mail, u.ProxyAddresses = name, []string{"SMTP:" + name}
+	u.Methods = nil
+	for _, m := range tenant.User(model).Methods {
+		own := *m
+		u.Methods = append(u.Methods, &own)
 	}
-	twin.ID = fmt.Sprintf("20000000-0000-4000-8000-%012d", i)
-	twin.UserPrincipalName, twin.EmployeeID = joinerNumber(i), fmt.Sprintf("E2%03d", i)
-	twin.Mail, twin.ProxyAddresses = joinerNumber(i), []string{"SMTP:" + joinerNumber(i)}
-	tenant.Users = append(tenant.Users, &twin)
 	for _, g := range tenant.Groups {
-		if slices.Contains(g.Members, lenaID) {
-			g.Members = append(g.Members, twin.ID)
+		if slices.Contains(g.Members, model) {
+			g.Members = append(g.Members, id)
 		}
 	}
+	return &u
 }
 
 func joinerNumber(i int) string { return fmt.Sprintf("joiner%d@contoso.example", i) }
