@@ -12,7 +12,7 @@ FUZZTIME  ?= 20s
 RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build package test check fmt vet lint arch race fuzz bench clean FORCE
+.PHONY: help run demo demo-all build package test check fmt vet lint arch race fuzz bench clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ run: build ## start everything on this machine, play one joiner, serve until Ctr
 
 demo: build ## play the story; fails unless the pass is delivered and opens the account
 	@dist/mfaflow demo
+
+demo-all: build ## play a story for every event type; fails unless every effect shows
+	@dist/mfaflow demo --all
 
 build: $(FUNCTIONS:%=build-%) build-mfaflow ## build the functions and the CLI into dist/
 

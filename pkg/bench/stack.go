@@ -46,7 +46,7 @@ func oneJoiner(ctx context.Context, bin Bin) (ready, delivered time.Duration, er
 		return 0, 0, err
 	}
 	began = time.Now()
-	answer, err := s.Post(ctx, statement)
+	answer, err := s.Post(ctx, stack.Source, statement)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -54,11 +54,16 @@ func newLocal(env []string) *cobra.Command {
 
 func newDemo(env []string) *cobra.Command {
 	var o stack.Options
+	all := false
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Play a joiner's story; fail unless the pass is delivered and opens the account",
 		Args:  checked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if all {
+				o.Settings = append(stack.StorySettings(), o.Settings...)
+				return withLocal(cmd, o, env, func(ctx context.Context, l *local) error { return l.playAll(ctx) })
+			}
 			return withLocal(cmd, o, env, func(ctx context.Context, l *local) error {
 				d, err := l.playJoiner(ctx)
 				if err != nil {
@@ -68,6 +73,7 @@ func newDemo(env []string) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "play a story for every event type; fail unless every effect shows")
 	stackFlags(c, &o)
 	return c
 }
@@ -136,7 +142,7 @@ func (l *local) playJoiner(ctx context.Context) (stack.Delivery, error) {
 	fmt.Fprintf(l.out, "\nHR says: %s (%s) starts on %s\n", person.DisplayName, person.EmployeeID, start)
 	ctx, cancel := context.WithTimeoutCause(ctx, storyTimeout, fmt.Errorf("not within %s", storyTimeout))
 	defer cancel()
-	answer, err := l.Post(ctx, statement)
+	answer, err := l.Post(ctx, stack.Source, statement)
 	if err != nil {
 		return stack.Delivery{}, err
 	}

@@ -21,12 +21,13 @@ type trail struct {
 
 	mu    sync.Mutex
 	w     io.Writer
+	only  string // the one part whose lines are shown; empty shows all
 	began time.Time
 	name  func(objectID string) string
 }
 
 // outcome is how an event ended.
-type outcome struct{ Key, Outcome string }
+type outcome struct{ Key, Type, Outcome string }
 
 func newTrail(w io.Writer, now func() time.Time) *trail {
 	return &trail{
@@ -40,6 +41,24 @@ func (t *trail) meet(name func(objectID string) string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.name = name
+}
+
+// keepTo makes it show the steps of one part only, and whatever went wrong.
+func (t *trail) keepTo(part string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.only = part
+}
+
+// forget empties settled.
+func (t *trail) forget() {
+	for {
+		select {
+		case <-t.settled:
+		default:
+			return
+		}
+	}
 }
 
 // restart makes the time some time ago the zero of the clock.
@@ -59,15 +78,21 @@ func (t *trail) show(from string, line []byte) {
 	if e.Message == "delivery" {
 		t.restart(time.Duration(e.Milliseconds * float64(time.Millisecond)))
 	}
-	if text := t.describe(e); text != "" {
+	if text := t.describe(e); text != "" && t.shows(from, e) {
 		t.say(from, "%s", text)
 	}
 	if from == "identity-worker" && e.Message == "event" {
 		select {
-		case t.settled <- outcome{e.Key, e.Outcome}:
+		case t.settled <- outcome{e.Key, e.Type, e.Outcome}:
 		default:
 		}
 	}
+}
+
+func (t *trail) shows(from string, e entry) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.only == "" || t.only == from && (e.Audit != nil || e.Message == "event") || e.Level == "WARN" || e.Level == "ERROR"
 }
 
 func (t *trail) say(from, format string, args ...any) {

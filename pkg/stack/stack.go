@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,11 +29,18 @@ import (
 	"mfaflow/pkg/webhook"
 )
 
-// Source is the name of the HR system that the stack knows.
-const Source = "demo-hr"
+// The sources that the stack knows.
+const (
+	// Source is the HR system.
+	Source     = "demo-hr"
+	HelpDesk   = "demo-helpdesk"
+	RiskSystem = "demo-risk"
+)
 
-// scope is what it may send.
-const scope = "employee.*"
+// scopes are what each source may send.
+var scopes = map[string][]string{
+	Source: {"employee.*"}, HelpDesk: {"mfa.*"}, RiskSystem: {"risk.*", "account.*", "session.*", "credential.*"},
+}
 
 // TimeZone is where the company of the sample tenant is.
 const TimeZone = "Europe/Berlin"
@@ -69,18 +77,18 @@ type Stack struct {
 	Bus   *simbus.Server
 	Graph *simgraph.Server
 	// Dir holds what goes with this run: the simulator's certificate and the key of
-	// the source.
+	// the HR system.
 	Dir string
 
 	options  Options
 	clock    *shiftedClock
 	client   *http.Client
-	key      identity.Secret
+	keys     map[string]identity.Secret // by source
 	children []*child
 	ingest   *child
 
 	mu      sync.Mutex
-	changed chan struct{} // closed at the next call to the tenant
+	changed chan struct{} // closed when something happens
 }
 
 // Queues are those of a deployment, with the properties that matter.
@@ -104,7 +112,10 @@ func functions() []string {
 // Start starts everything and returns once all functions serve, which they must do
 // before ctx ends. The stack then runs until Close.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	s := &Stack{clock: newShiftedClock(), client: &http.Client{Transport: &http.Transport{}}, key: newKey()}
+	s := &Stack{clock: newShiftedClock(), client: &http.Client{Transport: &http.Transport{}}, keys: map[string]identity.Secret{}}
+	for source := range scopes {
+		s.keys[source] = newKey()
+	}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -118,7 +129,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if s.Dir, err = os.MkdirTemp("", "mfaflow-"); err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.KeyFile(), []byte(s.key.Reveal()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(s.KeyFile(), []byte(s.keys[Source].Reveal()+"\n"), 0o600); err != nil {
 		return err
 	}
 	if s.Bus, err = simbus.Start(ctx, simbus.Options{Queues: Queues()}); err != nil {
@@ -146,7 +157,10 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		if err != nil {
 			return err
 		}
-		c, err := startChild(running, name, path, env, o.Each)
+		c, err := startChild(running, name, path, env, func(from string, line []byte) {
+			o.Each(from, line)
+			s.called()
+		})
 		if err != nil {
 			return err
 		}
@@ -214,25 +228,37 @@ func (s *Stack) Wait(ctx context.Context) error {
 	}
 }
 
-// KeyFile holds the key with which the source signs.
+// KeyFile holds the key with which the HR system signs.
 func (s *Stack) KeyFile() string { return filepath.Join(s.Dir, "signing-key") }
 
 func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
 
-// HREventsURL is where the source posts its events.
-func (s *Stack) HREventsURL() string { return "http://" + s.ingest.addr + "/hr/" + Source }
+// HREventsURL is where the HR system posts its events.
+func (s *Stack) HREventsURL() string { return s.url(Source) }
+
+func (s *Stack) url(source string) string { return "http://" + s.ingest.addr + "/hr/" + source }
 
 // Environment is all that a function knows of the world, in the form of os.Environ.
 func (s *Stack) Environment(name string) ([]string, error) {
 	clientID, secret := s.Graph.App(name)
-	sources, err := json.Marshal([]ingest.Source{{
-		Name: Source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
-		Types: []string{scope}, TimeZone: TimeZone,
-	}})
+	var list []ingest.Source
+	plain := map[string][]string{}
+	for _, source := range slices.Sorted(maps.Keys(scopes)) {
+		list = append(list, ingest.Source{
+			Name: source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
+			Types: scopes[source], TimeZone: TimeZone,
+		})
+		plain[source] = []string{s.keys[source].Reveal()}
+	}
+	sources, err := json.Marshal(list)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := json.Marshal(map[string][]string{Source: {s.key.Reveal()}})
+	keys, err := json.Marshal(plain)
+	if err != nil {
+		return nil, err
+	}
+	may, err := json.Marshal(scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +274,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_LISTEN=127.0.0.1:0",
 		"MFAFLOW_SOURCES=" + string(sources),
 		"MFAFLOW_SOURCE_KEYS=" + string(keys),
-		"MFAFLOW_SOURCE_SCOPES=" + fmt.Sprintf(`{%q: [%q]}`, Source, scope),
+		"MFAFLOW_SOURCE_SCOPES=" + string(may),
 		"MFAFLOW_DEFAULT_TIME_ZONE=" + TimeZone,
 		"MFAFLOW_MAIL_SENDER=" + mailSender,
 		"MFAFLOW_FLAG_MAIL_TO=" + Operator,

@@ -132,7 +132,7 @@ func delivered(t *testing.T, s *stack.Stack, lines *seen, employeeID string) sta
 
 func TestJoinerEndsInAUsablePass(t *testing.T) {
 	s, lines := start(t)
-	answer, err := s.Post(t.Context(), statement(t, s, stack.ModelJoiner))
+	answer, err := s.Post(t.Context(), stack.Source, statement(t, s, stack.ModelJoiner))
 	if err != nil || answer.Status != http.StatusAccepted {
 		t.Fatalf("got %+v, %v", answer, err)
 	}
@@ -178,7 +178,7 @@ func TestSecretsStayOutOfTheLogs(t *testing.T) {
 		_, secret := s.Graph.App(app)
 		secrets = append(secrets, secret)
 	}
-	if _, err := s.Post(t.Context(), statement(t, s, stack.ModelJoiner)); err != nil {
+	if _, err := s.Post(t.Context(), stack.Source, statement(t, s, stack.ModelJoiner)); err != nil {
 		t.Fatal(err)
 	}
 	d := delivered(t, s, lines, stack.ModelJoiner)
@@ -199,7 +199,7 @@ func TestSecretsStayOutOfTheLogs(t *testing.T) {
 // HR knows a person before the directory does: the event waits and goes on.
 func TestJoinerWaitsForTheAccount(t *testing.T) {
 	s, lines := start(t, "MFAFLOW_PROVISION_RETRY=1s")
-	if _, err := s.Post(t.Context(), statement(t, s, stack.LateJoiner)); err != nil {
+	if _, err := s.Post(t.Context(), stack.Source, statement(t, s, stack.LateJoiner)); err != nil {
 		t.Fatal(err)
 	}
 	waiting := func() bool { return strings.Contains(lines.of("identity-router"), "not-provisioned") }
@@ -218,7 +218,7 @@ func TestJoinerWaitsForTheAccount(t *testing.T) {
 // the flag stays open.
 func TestHeldJoinerIsFlagged(t *testing.T) {
 	s, lines := start(t)
-	if _, err := s.Post(t.Context(), statement(t, s, "E1008")); err != nil {
+	if _, err := s.Post(t.Context(), stack.Source, statement(t, s, "E1008")); err != nil {
 		t.Fatal(err)
 	}
 	counts := func() (open int) {

@@ -69,13 +69,13 @@ type Answer struct {
 	Took   time.Duration
 }
 
-// Post delivers an event as the HR system does: signed with its key.
-func (s *Stack) Post(ctx context.Context, body []byte) (Answer, error) {
-	signer, err := webhook.NewSigner(s.key)
+// Post delivers an event as the source does: signed with its key.
+func (s *Stack) Post(ctx context.Context, source string, body []byte) (Answer, error) {
+	signer, err := webhook.NewSigner(s.keys[source])
 	if err != nil {
 		return Answer{}, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.HREventsURL(), bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url(source), bytes.NewReader(body))
 	if err != nil {
 		return Answer{}, err
 	}
@@ -110,7 +110,7 @@ func (d Delivery) Masked() string { return strings.ReplaceAll(d.Mail.Body, d.val
 var ErrNotDelivered = errors.New("the pass was not delivered")
 
 // Delivered waits until the manager of the person has mail with a pass in it and
-// the person has that pass. It looks again at every call that the tenant answers.
+// the person has that pass. It looks again whenever something happens.
 func (s *Stack) Delivered(ctx context.Context, employeeID string) (Delivery, error) {
 	for {
 		changed := s.nextCall()
@@ -160,7 +160,8 @@ func (s *Stack) SignIn(employeeID string, d Delivery, at time.Time) error {
 	return s.Graph.SignInWithPass(person.UserPrincipalName, d.value)
 }
 
-// nextCall is closed when the tenant answers its next call.
+// nextCall is closed when the tenant answers its next call or a function says
+// something.
 func (s *Stack) nextCall() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,334 @@
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"mfaflow/pkg/event"
+	"mfaflow/pkg/flag"
+	simgraph "mfaflow/pkg/sim/graph"
+)
+
+// Story is one event on its way from a signed webhook to its effect on the tenant.
+type Story struct {
+	Type event.Type
+	// Title says in plain words what is reported of whom.
+	Title string
+	// Person is an employee id or a user principal name.
+	Person string
+	// Data is what the event says beside the person.
+	Data map[string]any
+	// Effects must all show, in any order.
+	Effects []Effect
+
+	// before sets the scene.
+	before func(*Stack, simgraph.User) error
+}
+
+// Effect is something that a person, or somebody near them, can see.
+type Effect struct {
+	Title string
+	seen  func(*Stack, simgraph.User, time.Time) bool
+}
+
+// StorySettings are the settings of the functions that the stories are written for.
+// Most stories are destructive and the tenant is small, so the breaker must not cut
+// its counts to a share of it.
+func StorySettings() []string {
+	return []string{
+		"MFAFLOW_BREAKER_PERCENT=0", "MFAFLOW_BREAKER_IMMEDIATE_PERCENT=0", "MFAFLOW_BREAKER_COUNT=100",
+		"MFAFLOW_UNBLOCK_RETURNING=true", "MFAFLOW_ON_MOVE=flag", "MFAFLOW_ON_RISKY_SIGN_IN=revoke",
+		"MFAFLOW_ON_SESSION_REVOKED=revoke", "MFAFLOW_ON_CREDENTIAL_CHANGED=reregister",
+	}
+}
+
+// ErrNoEffect: the effects of a story do not all show.
+var ErrNoEffect = errors.New("no effect")
+
+// Play delivers the event of a story as its source does and waits until every effect
+// shows, looking again whenever something happens. Titles of what is missing
+// when ctx ends are in the error.
+func (s *Stack) Play(ctx context.Context, story Story) (Answer, error) {
+	person, ok := s.find(story.Person)
+	if !ok {
+		return Answer{}, fmt.Errorf("the sample tenant has no %s", story.Person)
+	}
+	began := s.clock.Now()
+	if story.before != nil {
+		if err := story.before(s, person); err != nil {
+			return Answer{}, err
+		}
+	}
+	body, err := story.event(person)
+	if err != nil {
+		return Answer{}, err
+	}
+	answer, err := s.Post(ctx, sourceOf(story.Type), body)
+	if err != nil {
+		return answer, err
+	}
+	if answer.Status != http.StatusAccepted {
+		return answer, fmt.Errorf("hr-events refused the event with %d: %s", answer.Status, answer.Body)
+	}
+	for {
+		changed := s.nextCall()
+		missing := story.missing(s, person, began)
+		if len(missing) == 0 {
+			return answer, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return answer, fmt.Errorf("%s: %w: %s: %w", story.Type, ErrNoEffect, strings.Join(missing, "; "), context.Cause(ctx))
+		}
+	}
+}
+
+func (x Story) missing(s *Stack, person simgraph.User, began time.Time) (titles []string) {
+	for _, e := range x.Effects {
+		if !e.seen(s, person, began) {
+			titles = append(titles, e.Title)
+		}
+	}
+	return titles
+}
+
+// find is the person with an employee id or a user principal name.
+func (s *Stack) find(who string) (simgraph.User, bool) {
+	if u, ok := s.Person(who); ok {
+		return u, true
+	}
+	return s.Graph.User(who)
+}
+
+// sourceOf is who reports such events.
+func sourceOf(t event.Type) string {
+	switch family, _, _ := strings.Cut(string(t), "."); family {
+	case "employee":
+		return Source
+	case "mfa":
+		return HelpDesk
+	default:
+		return RiskSystem
+	}
+}
+
+func (x Story) event(person simgraph.User) ([]byte, error) {
+	who := map[string]any{"userPrincipalName": person.UserPrincipalName}
+	if sourceOf(x.Type) == Source {
+		who = map[string]any{"employeeId": person.EmployeeID}
+	}
+	data := map[string]any{"person": who}
+	for name, v := range x.Data {
+		data[name] = v
+	}
+	return json.Marshal(map[string]any{
+		"specversion": "1.0", "id": "story-" + rand.Text()[:8], "source": "https://" + sourceOf(x.Type) + ".contoso.example",
+		"type": x.Type, "subject": person.UserPrincipalName, "time": time.Now().Format(time.RFC3339Nano), "data": data,
+	})
+}
+
+// Stories are at least one for each event type, in the order of the catalogue. They
+// build on one another: a pass that is replaced must have been issued.
+func Stories() ([]Story, error) {
+	zone, err := event.ParseTimeZone(TimeZone)
+	if err != nil {
+		return nil, err
+	}
+	day := func(n int) string { return time.Now().In(zone).AddDate(0, 0, n).Format(time.DateOnly) }
+	starts := func(n int) map[string]any { return map[string]any{"startDate": day(n), "timeZone": TimeZone} }
+	ends := func(n int) map[string]any { return map[string]any{"lastDay": day(n), "timeZone": TimeZone} }
+	asked := func(data map[string]any) map[string]any { data["requestedBy"] = Operator; return data }
+	methods := func(refs ...map[string]any) map[string]any { return asked(map[string]any{"methods": refs}) }
+
+	return []Story{
+		{
+			Type: event.Joiner, Title: "Lena Hofmann starts tomorrow", Person: ModelJoiner, Data: starts(1),
+			Effects: []Effect{passMailed(1), passOpens(day(1), zone)},
+		},
+		{
+			Type: event.StartDateChanged, Title: "Lena Hofmann starts a day later", Person: ModelJoiner, Data: starts(2),
+			Effects: []Effect{passMailed(2), passOpens(day(2), zone)},
+		},
+		{
+			Type: event.Mover, Title: "Tomas Berg changes role (settings: flag)", Person: "E1002",
+			Data:    map[string]any{"role": "Treasurer"},
+			Effects: []Effect{flagged(flag.Moved)},
+		},
+		{
+			Type: event.Leaver, Title: "Victor Almeida leaves at once", Person: "E1027", Data: map[string]any{"immediate": true},
+			Effects: []Effect{blocked(), sessionsRevoked(), methodsLeft(3)},
+		},
+		{
+			Type: event.Leaver, Title: "Kofi Mensah leaves in a month", Person: "E1008", Data: ends(30),
+			Effects: []Effect{{"an event waits for its day", func(s *Stack, u simgraph.User, _ time.Time) bool {
+				c, _ := s.Bus.Counts("lanes")
+				return c.Scheduled > 0 && u.AccountEnabled
+			}}},
+		},
+		{
+			Type: event.LastDayChanged, Title: "Kofi Mensah left yesterday", Person: "E1008", Data: ends(-1),
+			Effects: []Effect{blocked(), sessionsRevoked()},
+		},
+		{
+			Type: event.Cancelled, Title: "Lena Hofmann does not start after all", Person: ModelJoiner, Data: map[string]any{"cancels": "joiner"},
+			Effects: []Effect{noPass()},
+		},
+		{
+			Type: event.Rehire, Title: "Ruth Okafor comes back tomorrow", Person: "E1028", Data: starts(1),
+			Effects: []Effect{enabled(), passMailed(1), passOpens(day(1), zone)},
+		},
+		{
+			Type: event.Ref, Title: "Noah Fischer's record changed (this stack has no HR API to read it from)", Person: "E1005",
+			Data:    map[string]any{"change": "updated"},
+			Effects: []Effect{flagged(flag.Held)},
+		},
+		{
+			Type: event.DeviceLost, Title: "Priya Nair lost her Mac", Person: "E1013",
+			Data:    methods(map[string]any{"kind": "platformCredential"}),
+			Effects: []Effect{passMailed(1), methodsLeft(4), sessionsRevoked()},
+		},
+		{
+			Type: event.DeviceStolen, Title: "Anna Keller's phone was stolen", Person: "anna.keller@contoso.example", Data: asked(map[string]any{}),
+			Effects: []Effect{blocked(), sessionsRevoked(), methodsLeft(0), passwordChange(), flagged(flag.DeviceStolen)},
+		},
+		{
+			Type: event.AccessLost, Title: "Oliver Grant gave back his office phone", Person: "E1012",
+			Data:    methods(map[string]any{"id": "e37fc753-ff3b-4958-9484-eaa9425c82bc", "kind": "phone"}),
+			Effects: []Effect{methodsLeft(2)},
+		},
+		{
+			Type: event.CodesUnrequested, Title: "Sara Lindgren gets a code that she did not ask for", Person: "E1009",
+			Data: map[string]any{"channel": "push"}, before: registers("fido2"),
+			Effects: []Effect{flagged(flag.CodesUnrequested), methodsLeft(1)},
+		},
+		{
+			Type: event.CodesUnrequested, Title: "Sara Lindgren gets another", Person: "E1009",
+			Data:    map[string]any{"channel": "push", "repeated": true},
+			Effects: []Effect{blocked(), sessionsRevoked(), methodsLeft(0), passwordChange()},
+		},
+		{
+			Type: event.CodesNotReceived, Title: "Oliver Grant's codes do not arrive", Person: "E1012", Data: map[string]any{"channel": "sms"},
+			Effects: []Effect{flagged(flag.CodesNotReceived)},
+		},
+		{
+			Type: event.TemporarilyBlocked, Title: "Jonas Weber is asked to try another method; the help desk asks for a pass", Person: "E1014",
+			Data:    asked(map[string]any{"passRequested": true}),
+			Effects: []Effect{passMailed(1), flagged(flag.TemporarilyBlocked)},
+		},
+		{
+			Type: event.Reregister, Title: "Mei Tanaka must register all her methods anew", Person: "E1011", Data: asked(map[string]any{"mode": event.ReregisterFull}),
+			Effects: []Effect{passMailed(1), methodsLeft(0), sessionsRevoked()},
+		},
+		{
+			Type: event.RiskUser, Title: "Peter Novak's risk rises; the directory says high", Person: "E1020", Data: map[string]any{"level": "medium"},
+			before: func(s *Stack, u simgraph.User) error { return s.Graph.SetRisk(u.ID, "high", "atRisk") },
+			Effects: []Effect{
+				blocked(), sessionsRevoked(), methodsLeft(0), flagged(flag.Compromised), flagged(flag.DisableOnPremises),
+			},
+		},
+		{
+			Type: event.RiskSignIn, Title: "Grace Winther signed in from a strange address (settings: revoke)", Person: "E1001",
+			Data: map[string]any{"level": "medium"}, Effects: []Effect{sessionsRevoked(), flagged(flag.RiskySignIn)},
+		},
+		{
+			Type: event.AccountLocked, Title: "Grace Winther is locked out", Person: "E1001",
+			Data:    map[string]any{"cause": event.LockSmartLockout, "unlockAt": time.Now().Add(time.Hour).Format(time.RFC3339)},
+			Effects: []Effect{flagged(flag.SmartLockout)},
+		},
+		{
+			Type: event.AccountChanged, Title: "somebody disabled Jonas Weber, who has a pass", Person: "E1014", Data: map[string]any{"change": "updated"},
+			before: func(s *Stack, u simgraph.User) error {
+				s.Graph.Mutate(func(t *simgraph.Tenant) { t.User(u.ID).AccountEnabled = false })
+				return nil
+			},
+			Effects: []Effect{noPass(), flagged(flag.AccountDisabled)},
+		},
+		{
+			Type: event.SessionRevoked, Title: "another system ended Oliver Grant's sessions (settings: revoke)", Person: "E1012",
+			Effects: []Effect{sessionsRevoked(), flagged(flag.SessionRevoked)},
+		},
+		{
+			Type: event.CredentialChanged, Title: "another system saw Chloe Barnes's password change (settings: reregister)", Person: "X2001",
+			Data: map[string]any{"credential": "password", "change": "update"}, before: registers("microsoftAuthenticator"),
+			Effects: []Effect{passMailed(1), methodsLeft(0), sessionsRevoked()},
+		},
+	}, nil
+}
+
+func registers(kind string) func(*Stack, simgraph.User) error {
+	return func(s *Stack, u simgraph.User) error {
+		return s.Graph.RegisterMethod(u.ID, simgraph.Method{Kind: kind})
+	}
+}
+
+// now is an effect on the account as it is now.
+func now(title string, seen func(simgraph.User) bool) Effect {
+	return Effect{title, func(s *Stack, u simgraph.User, _ time.Time) bool {
+		u, ok := s.Graph.User(u.ID)
+		return ok && seen(u)
+	}}
+}
+
+func blocked() Effect {
+	return now("sign-in is blocked", func(u simgraph.User) bool { return !u.AccountEnabled })
+}
+func enabled() Effect {
+	return now("the account is enabled", func(u simgraph.User) bool { return u.AccountEnabled })
+}
+func passwordChange() Effect {
+	return now("the password must be changed", func(u simgraph.User) bool { return u.ForceChangePassword })
+}
+
+func methodsLeft(n int) Effect {
+	return now(fmt.Sprintf("%d authentication methods are left", n), func(u simgraph.User) bool { return len(u.Methods) == n })
+}
+
+func sessionsRevoked() Effect {
+	return Effect{"all sessions are revoked", func(s *Stack, u simgraph.User, began time.Time) bool {
+		u, _ = s.Graph.User(u.ID)
+		at := u.SignInSessionsValidFromDateTime
+		return at != nil && !at.Before(began.Truncate(time.Second))
+	}}
+}
+
+func noPass() Effect {
+	return Effect{"the pass is gone", func(s *Stack, u simgraph.User, _ time.Time) bool { return len(s.Graph.Passes(u.ID)) == 0 }}
+}
+
+// passMailed wants the n-th pass of the person in the manager's mailbox.
+func passMailed(n int) Effect {
+	return Effect{"a pass is in the manager's mailbox", func(s *Stack, u simgraph.User, _ time.Time) bool {
+		manager, _ := s.Graph.User(u.Manager)
+		values, mails := s.Graph.IssuedPassValues(), 0
+		for _, m := range s.Graph.Mailbox(manager.Mail) {
+			if strings.Contains(m.Body, u.UserPrincipalName) && slices.ContainsFunc(values, func(v string) bool { return strings.Contains(m.Body, v) }) {
+				mails++
+			}
+		}
+		return mails == n && len(s.Graph.Passes(u.ID)) == 1
+	}}
+}
+
+func passOpens(day string, zone *time.Location) Effect {
+	return Effect{"it opens on the morning of the start date", func(s *Stack, u simgraph.User, _ time.Time) bool {
+		passes := s.Graph.Passes(u.ID)
+		return len(passes) == 1 && passes[0].Start.In(zone).Format(time.DateTime) == day+" 07:30:00"
+	}}
+}
+
+// flagged wants the service desk to have been told of the person.
+func flagged(c flag.Cause) Effect {
+	return Effect{fmt.Sprintf("the service desk is told: %s", c.Title()), func(s *Stack, u simgraph.User, _ time.Time) bool {
+		return slices.ContainsFunc(s.Graph.Mailbox(Operator), func(m simgraph.Message) bool {
+			return strings.HasSuffix(m.Subject, c.Title()) && strings.Contains(m.Body, u.ID)
+		})
+	}}
+}
