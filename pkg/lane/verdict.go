@@ -62,7 +62,6 @@ const (
 	Unavailable    Reason = "directory-unavailable"
 	BehindOther    Reason = "behind-another-event"
 	BreakerTripped Reason = "breaker-tripped"
-	MethodsRemain  Reason = "methods-remain"
 	BlockRefused   Reason = "block-refused"
 )
 
