@@ -11,7 +11,9 @@
 // back. The order is ledger, wake-up, defer. A crash in between leaves the event
 // active: it is delivered again, found in the waiting list under its own sequence
 // number, and the missing steps are repeated. The message that woke the lane is
-// settled last, so that a crash before the end brings the lane back.
+// settled last, so that a crash before the end brings the lane back. An event that
+// was deferred before is not delivered again, so its entry says until the next write
+// that the wake-up may not have been sent; sending it twice is sending it once.
 package lane
 
 import (
@@ -163,6 +165,7 @@ func (v *visit) wakeUp(ctx context.Context, m queue.Received) error {
 			// is spent, so the event gets another one, as much later by the
 			// broker's clock as ours says is missing.
 			w.Attempt++
+			w.Unsent = true
 			if err := v.write(ctx); err != nil {
 				return err
 			}
@@ -171,6 +174,7 @@ func (v *visit) wakeUp(ctx context.Context, m queue.Received) error {
 			if err := v.engine.Sender.Send(ctx, v.engine.Queue, next); err != nil {
 				return err
 			}
+			w.Unsent = false
 		}
 	}
 	if err := v.due(ctx); err != nil {
@@ -223,6 +227,9 @@ func (v *visit) due(ctx context.Context) error {
 	if err := v.settleFinished(ctx); err != nil {
 		return err
 	}
+	if err := v.sendMissing(ctx); err != nil {
+		return err
+	}
 	tried := map[int64]bool{}
 	for {
 		i := slices.IndexFunc(v.ledger.Waiting, func(w ledger.Waiting) bool { return !tried[w.Sequence] && v.ready(w) })
@@ -265,6 +272,55 @@ func (v *visit) settleFinished(ctx context.Context) error {
 		v.ledger.Settled(sequence)
 	}
 	return nil
+}
+
+// sendMissing sends the wake-ups and flags that somebody who died may not have sent.
+func (v *visit) sendMissing(ctx context.Context) error {
+	for _, w := range slices.Clone(v.ledger.Waiting) {
+		if !w.Unsent || v.ready(w) { // what is ready gets its turn now
+			continue
+		}
+		if w.Kind != ledger.Held {
+			if err := v.announce(ctx, w, flag.Flag{}); err != nil {
+				return err
+			}
+			continue
+		}
+		m, err := v.deferred(ctx, w)
+		if errors.Is(err, queue.ErrGone) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		ev, err := decode(m)
+		if err != nil {
+			return fmt.Errorf("held event of lane %s: %w", v.session.ID(), err)
+		}
+		if err := v.announce(correlation.With(ctx, m.CorrelationID), w, flag.Flag{User: ev.UserID, Source: ev.Origin}); err != nil {
+			return err
+		}
+		if err := v.session.Defer(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// announce sends what brings a waiting event back: its wake-up, or a flag for the
+// operators who decide on a hold. That it was sent lasts with the next write.
+func (v *visit) announce(ctx context.Context, w ledger.Waiting, f flag.Flag) (err error) {
+	switch w.Kind {
+	case ledger.Planned, ledger.Retry:
+		err = v.engine.Sender.Send(ctx, v.engine.Queue, wakeUp(v.session.ID(), w, correlation.ID(ctx)))
+	case ledger.Held:
+		f.Cause, f.Reason, f.Key, f.Type, f.Sequence, f.Attempt = flag.Held, w.Reason, w.Key, string(w.Type), w.Sequence, w.Attempt
+		err = v.flag(ctx, f)
+	case ledger.Behind: // whatever it waits behind brings it back
+	}
+	if entry := v.ledger.WaitingAt(w.Sequence); entry != nil && err == nil {
+		entry.Unsent = false
+	}
+	return err
 }
 
 func (v *visit) ready(w ledger.Waiting) bool {
@@ -443,6 +499,7 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 	case verdict.kind == retry:
 		w.Until = v.engine.Now().Add(backoff(attempt))
 	}
+	w.Unsent = w.Kind != ledger.Behind
 	before := slices.Clone(v.ledger.Waiting)
 	v.ledger.Wait(w)
 	if !verdict.repeat {
@@ -454,16 +511,7 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 			return nil, err
 		}
 	}
-	switch w.Kind {
-	case ledger.Planned, ledger.Retry:
-		err = v.engine.Sender.Send(ctx, v.engine.Queue, wakeUp(v.session.ID(), w, m.CorrelationID))
-	case ledger.Held:
-		err = v.flag(ctx, flag.Flag{
-			User: ev.UserID, Cause: flag.Held, Reason: w.Reason, Detail: verdict.detail, Key: ev.Key, Type: string(ev.Type),
-			Source: ev.Origin, Sequence: m.Sequence, Attempt: w.Attempt,
-		})
-	default: // what waits behind another comes with that
-	}
+	err = v.announce(correlation.With(ctx, m.CorrelationID), w, flag.Flag{User: ev.UserID, Source: ev.Origin, Detail: verdict.detail})
 	return func() error { return v.session.Defer(ctx, m) }, err
 }
 

@@ -348,6 +348,40 @@ var stories = map[string]story{
 			}
 		},
 	},
+	"an event that waits twice": {
+		decide: func(t *lane.Turn) lane.Verdict {
+			if t.Attempt < 2 {
+				return lane.WaitUntil(t0.Add(time.Duration(t.Attempt+1)*time.Hour), "due-later", "")
+			}
+			return lane.Finished(ledger.Done, "")
+		},
+		acts: []func(*world){
+			func(w *world) { w.post("1", event.Joiner) },
+			func(w *world) { w.clock.Advance(time.Hour) },
+			func(w *world) { w.clock.Advance(time.Hour) },
+		},
+		check: func(w *world) { w.wantHandled("hr:1 done") },
+	},
+	"an event that waits and is held then": {
+		decide: func(t *lane.Turn) lane.Verdict {
+			if t.Attempt == 0 {
+				return lane.WaitUntil(t0.Add(time.Hour), "due-later", "")
+			}
+			return lane.Hold("because", "")
+		},
+		acts: []func(*world){
+			func(w *world) { w.post("1", event.Joiner) },
+			func(w *world) { w.clock.Advance(time.Hour) },
+		},
+		check: func(w *world) {
+			if l := w.ledger(); len(l.Waiting) != 1 || l.Waiting[0].Kind != ledger.Held {
+				w.t.Errorf("ledger %+v", l)
+			}
+			if c := w.counts(flags); c.Active != 1 {
+				w.t.Errorf("%d flags", c.Active)
+			}
+		},
+	},
 	"a duplicate under another message id": {
 		decide: planned,
 		acts: []func(*world){

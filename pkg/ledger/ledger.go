@@ -130,6 +130,8 @@ type Waiting struct {
 	Barred []string `json:"barred,omitempty"`
 	// Released: the hold is over, the event may run with this reason approved.
 	Released bool `json:"released,omitempty"`
+	// Unsent: the wake-up, or the flag of the hold, may not have been sent.
+	Unsent bool `json:"unsent,omitempty"`
 }
 
 // Digest names a person in Barred without saying who it is.

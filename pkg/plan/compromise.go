@@ -163,6 +163,10 @@ func respond(in Input, r Response, cause flag.Cause, detail string) (Plan, error
 		if in.Tenant.Account.External {
 			return Plan{Decision: Nothing, Detail: detail + ": the sessions of an account of another tenant cannot be revoked", Flags: flagged}, nil
 		}
+		if p, yes := protected(in); yes {
+			p.Flags = flagged
+			return p, nil
+		}
 		p := act(detail+": sessions revoked", Step{Action: RevokeSessions})
 		p.Flags = flagged
 		return p, nil

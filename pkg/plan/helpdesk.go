@@ -17,12 +17,17 @@ type Selection struct {
 	After time.Time `json:"after,omitzero"`
 	// Refs picks by id, or all of a kind.
 	Refs []event.MethodRef `json:"refs,omitempty"`
+	// Spare leaves what was registered from a moment on, whatever else picks it.
+	Spare time.Time `json:"spare,omitzero"`
 }
 
 // Picks reports whether the method is to be removed, and whether that could be
 // judged.
 func (s Selection) Picks(m identity.Method) (picked, judged bool) {
 	if m.Kind == identity.MethodPassword || m.Kind == identity.MethodTemporaryAccessPass {
+		return false, true
+	}
+	if !s.Spare.IsZero() && !m.CreatedAt.IsZero() && !m.CreatedAt.Before(s.Spare) {
 		return false, true
 	}
 	switch {
@@ -122,12 +127,20 @@ func remedy(in Input, sel Selection, o remedyOptions) Plan {
 	case !t.Account.Enabled:
 		return hold(AccountDisabled, "the account is disabled; enable it, then release the hold")
 	}
+	delivered := issuedFor(in.Event, in.Ledger)
+	if delivered {
+		// The event was interrupted. What the person has registered since with the
+		// pass is what the event is for.
+		sel.Spare = in.Ledger.Pass.StartsAt
+	}
+	removed := in.Ledger.Step(key, string(RemoveMethods))
 	var steps []Step
 	left := 0
 	chosen := false
 	var unjudged []string
 	for _, m := range t.Methods {
 		picked, judged := sel.Picks(m)
+		picked = picked && !removed
 		chosen = chosen || picked
 		if !judged {
 			unjudged = append(unjudged, string(m.Kind))
@@ -136,7 +149,9 @@ func remedy(in Input, sel Selection, o remedyOptions) Plan {
 			left++
 		}
 	}
-	if (o.pass || chosen && left == 0) && !issuedFor(in.Event, in.Ledger) {
+	// A pass that has ended before the methods were removed is no way in.
+	delivered = delivered && (livePass(t.Passes) || !chosen || left > 0)
+	if (o.pass || chosen && left == 0) && !delivered {
 		if p, yes := noPass(in); yes {
 			return p
 		}

@@ -53,7 +53,7 @@ func (r *run) removeMethods(ctx context.Context, sel plan.Selection) (*lane.Verd
 			}
 		}
 		reg = removal.without(reg)
-		if len(removal.next(reg)) > 0 && !removal.stuck(batch) {
+		if next := removal.next(reg); len(next) > 0 && (!removal.stuck(batch) || removal.untried(next)) {
 			continue
 		}
 		verdict, err := r.guarded(ctx, func(ctx context.Context) (err error) {
@@ -67,7 +67,11 @@ func (r *run) removeMethods(ctx context.Context, sel plan.Selection) (*lane.Verd
 			break
 		}
 	}
-	return nil, removal.finish(ctx, reg)
+	if err := removal.finish(ctx, reg); err != nil {
+		return nil, err
+	}
+	r.turn.Ledger.StepDone(r.turn.Event.Key, string(plan.RemoveMethods), r.turn.Now)
+	return nil, r.turn.Checkpoint(ctx)
 }
 
 // guarded makes one read under the lane's lock.
@@ -157,6 +161,12 @@ func (x *removal) blocked(m identity.Method) bool {
 // stuck reports whether the round brought nothing: every method was refused.
 func (x *removal) stuck(batch []identity.Method) bool {
 	return !slices.ContainsFunc(batch, func(m identity.Method) bool { return !x.blocked(m) && !x.hopeless(m) })
+}
+
+// untried reports whether the next round brings a method that the directory was not
+// asked about yet: the guess which one is the default may have kept it back.
+func (x *removal) untried(next []identity.Method) bool {
+	return slices.ContainsFunc(next, func(m identity.Method) bool { return x.last[methodKey(m)].Outcome == "" })
 }
 
 // moveDefault makes another method the default when every method of a round was

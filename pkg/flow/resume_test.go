@@ -1,0 +1,107 @@
+package flow_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	graphsim "mfaflow/pkg/sim/graph"
+)
+
+// A reset that is interrupted after its pass was delivered: the person uses the pass
+// and registers anew before the reset goes on. It must not take that away again.
+func TestInterruptedResetKeepsWhatWasRegisteredSince(t *testing.T) {
+	for name, f := range map[string]graphsim.Fault{
+		"while methods are removed":   {Path: "users/*/authentication/fido2Methods/*", Method: "DELETE"},
+		"after methods were removed":  {Path: "users/*/revokeSignInSessions"},
+		"after the removal took hold": {Path: "users/*/authentication/softwareOathMethods/*", Method: "DELETE", AfterEffect: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.tenant.Mutate(func(t *graphsim.Tenant) { t.User(mei).DefaultMethod = mobileID })
+			f.Kind, f.Status, f.RetryAfter, f.Count = graphsim.FaultStatus, 503, "60", 8
+			if _, err := w.tenant.AddFault(f); err != nil {
+				t.Fatal(err)
+			}
+			w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+			w.work()
+			w.delivers(amara, mei)
+			w.clock.Advance(time.Second)
+			w.must(w.tenant.RegisterMethod(mei, graphsim.Method{Kind: "microsoftAuthenticator", ID: "new"}))
+			w.tenant.ClearFaults()
+			w.settle()
+			if got := w.methods(mei); !slices.Equal(got, []string{"microsoftAuthenticator"}) {
+				t.Errorf("methods %v, want the new one alone", got)
+			}
+			if got := w.delivered(amara); len(got) != 1 {
+				t.Errorf("%d passes delivered", len(got))
+			}
+			if w.outcome(meiID, "helpdesk:h1") != "done" {
+				t.Errorf("lane %s", w.waits(meiID))
+			}
+		})
+	}
+}
+
+// The pass ends before the removal comes to its end: the person gets another one
+// before the last method goes.
+func TestResetThatOutlastsItsPass(t *testing.T) {
+	w := newWorld(t)
+	id, err := w.tenant.AddFault(graphsim.Fault{Path: "users/*/authentication/**", Method: "DELETE", Kind: graphsim.FaultStatus, Status: 503, RetryAfter: "36000", Count: -1})
+	w.must(err)
+	w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+	w.work()
+	if got := w.methods(mei); len(got) == 0 {
+		t.Fatal("nothing was to be removed yet")
+	}
+	w.tenant.RemoveFault(id)
+	w.at(t0.Add(10*time.Hour + time.Minute))
+	if got := w.methods(mei); len(got) != 0 {
+		t.Errorf("left %v", got)
+	}
+	got := w.delivered(amara)
+	if len(got) != 2 {
+		t.Fatalf("%d passes delivered", len(got))
+	}
+	if err := w.tenant.SignInWithPass(mei, got[1]); err != nil {
+		t.Errorf("the person has no way in: %v", err)
+	}
+}
+
+// Whichever method is the default, and although the directory ignores what it is told
+// to prefer, the reset comes to its end.
+func TestFullReregistrationWhateverTheDefault(t *testing.T) {
+	for _, standard := range newWorld(t).tenant.Methods(oliver) {
+		if standard.ID == alternateID {
+			continue // refused for ever: the mobile phone and the default wait for each other
+		}
+		t.Run(fmt.Sprint(standard.Kind, standard.Properties["phoneType"]), func(t *testing.T) {
+			w := newWorld(t)
+			w.tenant.Mutate(func(t *graphsim.Tenant) {
+				t.Behaviour.SignInPreferences = graphsim.PreferencesIgnored
+				t.User(oliver).DefaultMethod = standard.ID
+			})
+			w.must(w.tenant.RegisterMethod(oliver, graphsim.Method{Kind: "microsoftAuthenticator", ID: "app"}))
+			w.must(w.tenant.RegisterMethod(oliver, graphsim.Method{Kind: "softwareOath", ID: "token"}))
+			w.post(w.reregister("h1", oliver, map[string]any{"mode": "full"}), 202)
+			w.work()
+			if got := w.methods(oliver); len(got) != 0 {
+				t.Errorf("left %v", got)
+			}
+			w.flagged()
+		})
+	}
+}
+
+// Nothing is done to a protected person by a setting alone.
+func TestRiskySignInOfAnAdministrator(t *testing.T) {
+	const helena, user = "helena.strand@contoso.example", "10000000-0000-4000-8000-000000000015"
+	w := newWorld(t)
+	w.worker.Settings.OnRiskySignIn = "revoke"
+	w.post(w.about("s1", "risk.sign-in", helena, map[string]any{"level": "high"}), 202)
+	w.work()
+	if got := w.waits(user); got != "held: protected-person" || !w.revokedAt(helena).Before(t0) {
+		t.Errorf("lane %s, sessions valid since %s", got, w.revokedAt(helena))
+	}
+}
