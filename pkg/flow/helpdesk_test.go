@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -256,7 +257,13 @@ func TestThrottledRemoval(t *testing.T) {
 				Kind: graphsim.FaultStatus, Status: 429, RetryAfter: wait, Method: http.MethodDelete, Path: "users/*/authentication/**", Skip: 1, Count: 3,
 			})
 			w.must(err)
+			var inLane time.Duration
+			w.worker.Pause = func(_ context.Context, d time.Duration) error { inLane += d; return nil }
 			w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+			w.work()
+			if inLane > 20*time.Second {
+				t.Errorf("the lane was kept for %s", inLane)
+			}
 			w.settle()
 			if got := w.methods(mei); len(got) != 0 {
 				t.Errorf("left %v", got)
@@ -335,6 +342,32 @@ func TestReregistrationThatNeedsAHuman(t *testing.T) {
 			}
 			w.flagged(flag.Held)
 		})
+	}
+}
+
+// Who is protected is read before anything is done: as long as that cannot be told,
+// nothing is.
+func TestUnreadableProtectionFailsClosed(t *testing.T) {
+	for _, path := range []string{"roleManagement/directory/roleAssignments", "users/*/transitiveMemberOf/**"} {
+		for _, status := range []int{403, 503} {
+			t.Run(fmt.Sprint(path, " ", status), func(t *testing.T) {
+				w := newWorld(t)
+				_, err := w.tenant.AddFault(graphsim.Fault{Kind: graphsim.FaultStatus, Status: status, Path: path, App: "identity-worker", Count: -1})
+				w.must(err)
+				w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+				w.post(w.leaver("l1", "E1027", map[string]any{"immediate": true}), 202)
+				w.work()
+				if w.tenant.Faults()[0].Hits == 0 {
+					t.Fatal("nobody reads that")
+				}
+				if w.writes() != 0 || !w.enabled(victor) {
+					t.Errorf("%d writes", w.writes())
+				}
+				if c := w.counts("lanes"); c.Deferred+c.DeadLetter != 2 {
+					t.Errorf("an event is neither waiting nor a dead letter: %+v", c)
+				}
+			})
+		}
 	}
 }
 
