@@ -101,9 +101,11 @@ func New(opts Options) (*Client, error) {
 }
 
 // Send hands messages to a queue and returns once the broker has accepted all of
-// them. Several messages without a delay go as one batch, all or nothing; delayed
-// ones are scheduled one by one. A repeated ID is accepted and dropped by the
-// broker, so sending again after ErrUnavailable is safe.
+// them. Several messages without a delay go in as few batches as hold them; delayed
+// ones are scheduled one by one. Each batch is all or nothing, several are not: after
+// ErrUnavailable some may be on the queue. A repeated ID is accepted and dropped by
+// the broker, so sending all of them again is safe. A message that is too large by
+// itself is ErrTooLarge, and then none that could be batched was sent.
 func (c *Client) Send(ctx context.Context, queueName string, msgs ...queue.Message) error {
 	conn, sender, err := c.sender(queueName)
 	if err != nil {
@@ -149,16 +151,40 @@ func (s *sender) send(ctx context.Context, msgs []queue.Message) error {
 		}
 		return nil
 	}
-	batch, err := s.NewMessageBatch(ctx, nil)
+	batches, err := s.pack(ctx, msgs)
 	if err != nil {
 		return err
 	}
-	for _, m := range msgs {
-		if err := batch.AddMessage(toSDK(m), nil); err != nil {
+	for _, batch := range batches {
+		if err := s.SendMessageBatch(ctx, batch, nil); err != nil {
 			return err
 		}
 	}
-	return s.SendMessageBatch(ctx, batch, nil)
+	return nil
+}
+
+// pack fills batches in order, before any is sent: a message that fits none must not
+// leave half of the others on the queue.
+func (s *sender) pack(ctx context.Context, msgs []queue.Message) ([]*azservicebus.MessageBatch, error) {
+	var batches []*azservicebus.MessageBatch
+	for len(msgs) > 0 {
+		batch, err := s.NewMessageBatch(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		fitted := 0
+		for ; fitted < len(msgs); fitted++ {
+			err = batch.AddMessage(toSDK(msgs[fitted]), nil)
+			if err != nil {
+				break
+			}
+		}
+		if err != nil && (fitted == 0 || !errors.Is(err, azservicebus.ErrMessageTooLarge)) {
+			return nil, err
+		}
+		batches, msgs = append(batches, batch), msgs[fitted:]
+	}
+	return batches, nil
 }
 
 func sendError(ctx context.Context, queueName string, err error) error {

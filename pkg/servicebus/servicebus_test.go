@@ -184,15 +184,16 @@ func TestSend(t *testing.T) {
 		err  error
 		want sim.Counts
 	}{
-		"nothing":                            {},
-		"one":                                {msgs: []queue.Message{small("1")}, want: sim.Counts{Active: 1}},
-		"several":                            {msgs: []queue.Message{small("1"), small("2"), small("3")}, want: sim.Counts{Active: 3}},
-		"the same twice":                     {msgs: []queue.Message{small("1"), small("1")}, want: sim.Counts{Active: 1}},
-		"scheduled":                          {msgs: []queue.Message{later("1")}, want: sim.Counts{Scheduled: 1}},
-		"some scheduled":                     {msgs: []queue.Message{small("1"), later("2")}, want: sim.Counts{Active: 1, Scheduled: 1}},
-		"too large":                          {msgs: []queue.Message{big("1")}, err: queue.ErrTooLarge},
-		"one of several too large":           {msgs: []queue.Message{small("1"), big("2"), small("3")}, err: queue.ErrTooLarge},
-		"too large together: all or nothing": {msgs: []queue.Message{half("1"), half("2")}, err: queue.ErrTooLarge},
+		"nothing":                             {},
+		"one":                                 {msgs: []queue.Message{small("1")}, want: sim.Counts{Active: 1}},
+		"several":                             {msgs: []queue.Message{small("1"), small("2"), small("3")}, want: sim.Counts{Active: 3}},
+		"the same twice":                      {msgs: []queue.Message{small("1"), small("1")}, want: sim.Counts{Active: 1}},
+		"scheduled":                           {msgs: []queue.Message{later("1")}, want: sim.Counts{Scheduled: 1}},
+		"some scheduled":                      {msgs: []queue.Message{small("1"), later("2")}, want: sim.Counts{Active: 1, Scheduled: 1}},
+		"too large":                           {msgs: []queue.Message{big("1")}, err: queue.ErrTooLarge},
+		"one of several too large":            {msgs: []queue.Message{small("1"), big("2"), small("3")}, err: queue.ErrTooLarge},
+		"too large together: several batches": {msgs: []queue.Message{half("1"), half("2"), small("3"), half("4")}, want: sim.Counts{Active: 4}},
+		"too large after a full batch":        {msgs: []queue.Message{half("1"), half("2"), big("3")}, err: queue.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -201,6 +202,25 @@ func TestSend(t *testing.T) {
 			w.must(w.client.Send(t.Context(), plain, small("after")))
 		})
 	}
+}
+
+// The broker takes a batch and fails: the first is on the queue, and sending all of
+// them again adds only what is missing.
+func TestInterruptedBatchesAreCompletedBySendingAgain(t *testing.T) {
+	w := newWorld(t)
+	w.must(w.client.Send(t.Context(), plain, queue.Message{ID: "before"}))
+	msgs := make([]queue.Message, 380)
+	for i := range msgs {
+		msgs[i] = queue.Message{ID: fmt.Sprint(i), Body: make([]byte, 1000)}
+	}
+	w.broker.Fail(sim.Fault{Queue: plain, Operation: sim.OpSend, AfterEffect: true, Condition: "com.microsoft:server-busy", Times: 100})
+	w.want(w.client.Send(t.Context(), plain, msgs...), queue.ErrUnavailable)
+	if got, _ := w.broker.Counts(plain); got.Active <= 1 || got.Active >= 381 {
+		t.Fatalf("%d messages after the interruption", got.Active)
+	}
+	w.broker.ClearFaults()
+	w.must(w.client.Send(t.Context(), plain, msgs...))
+	w.wantCounts(plain, sim.Counts{Active: 381})
 }
 
 func TestScheduledMessageArrivesInTime(t *testing.T) {
