@@ -15,6 +15,14 @@
 //	413  over 256 KiB        415  media type or content encoding not taken
 //	503  the broker did not accept in time: send the same again
 //
+// # Why binary mode needs signed headers
+//
+// A binary CloudEvent has its attributes in headers. A signature over the body alone
+// would serve any type, subject or time that somebody puts beside the same data. So
+// a source that signs may use binary mode only when its signed content names ce-id,
+// ce-source, ce-type, ce-subject and ce-time (and ce-dataschema, when that is sent).
+// No preset does. Sources with a bearer token or password sign nothing, and may.
+//
 // # Why mapped payloads are parked and canonical events refused
 //
 // Who sends canonical events can correct them. An HR system cannot correct its own
@@ -186,10 +194,11 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (
 		w.Header().Set("WWW-Authenticate", src.verifier.Challenge())
 		return delivery{}, &refusal{status: http.StatusUnauthorized, reason: unauthenticReason(err)}
 	}
-	if m == binary && src.verifier.Signs() && signed.ID == "" {
-		// Nothing signed tells one event from another: a delivery could be sent again
-		// with other attributes.
-		return delivery{}, &refusal{status: http.StatusUnsupportedMediaType, reason: "binary-unsigned"}
+	if m == binary && !src.binaryIsSigned(r.Header) {
+		return delivery{}, &refusal{
+			status: http.StatusUnsupportedMediaType, reason: "binary-unsigned",
+			detail: "the signature does not cover the ce- headers: send the event in structured form, as application/cloudevents+json",
+		}
 	}
 	items, err := decode(m, media, r.Header, body)
 	if err != nil {

@@ -115,12 +115,39 @@ func sources() []ingest.Source {
 		{Name: "hr", Format: ingest.CloudEvents, Verify: standard, Types: []string{"employee.*"}, AllowedOrigins: []string{"events.example.com"}, AllowedRate: 100},
 		{Name: "desk", Format: ingest.CloudEvents, Verify: vendor("bearer", "token"), Types: []string{"mfa.*"}},
 		{Name: "body-only", Format: ingest.CloudEvents, Verify: vendor("gusto", "k"), Types: []string{"employee.*"}},
+		{Name: "headers", Format: ingest.CloudEvents, Verify: coveringHeaders(), Types: []string{"employee.*"}},
 		{Name: "flat", Format: ingest.Mapped, Mapping: "generic", Verify: standard, Types: []string{"employee.*"}, TimeZone: "Europe/Berlin", Form: true},
 		{Name: "deel", Format: ingest.Mapped, Mapping: "generic", Verify: vendor("deel", "k"), Types: []string{"employee.*"}, TimeZone: "Europe/Berlin"},
 		{Name: "runaway", Format: ingest.Mapped, Mapping: "def f: f; f", Verify: vendor("bearer", "token"), Types: []string{"employee.*"}},
 		{Name: "bus", Format: ingest.CloudEvents, EventBridge: &ingest.EventBridgeRule{Source: "hr.acme", DetailType: "Event"}, Types: []string{"employee.*"}},
 		{Name: "bus-flat", Format: ingest.Mapped, Mapping: "generic", EventBridge: &ingest.EventBridgeRule{Source: "hr.flat"}, Types: []string{"employee.*"}, TimeZone: "Europe/Berlin"},
 	}
+}
+
+// coveringHeaders signs the attributes of a binary CloudEvent, a line each: no header
+// contains a line feed.
+func coveringHeaders() *webhook.Config {
+	return &webhook.Config{
+		Header: "X-Signature", Scheme: webhook.Scheme{Algorithm: webhook.HMACSHA256, Encoding: webhook.Hex},
+		Signed: "{header:ce-id}\n{header:ce-source}\n{header:ce-type}\n{header:ce-subject}\n{header:ce-time}\n{body}",
+		Keys:   webhook.Keys{identity.NewSecret("k")},
+	}
+}
+
+// signHeaders adds the attributes, signed as coveringHeaders says.
+func signHeaders(r *http.Request, body string, attributes ...string) *http.Request {
+	with(r, attributes...)
+	content := ""
+	for _, name := range []string{"ce-id", "ce-source", "ce-type", "ce-subject", "ce-time"} {
+		content += r.Header.Get(name) + "\n"
+	}
+	return with(r, "X-Signature", hmacHex("k", content+body))
+}
+
+func hmacHex(key, content string) string {
+	m := hmac.New(sha256.New, []byte(key))
+	m.Write([]byte(content))
+	return hex.EncodeToString(m.Sum(nil))
 }
 
 // theCatalog compiles each schema once for all tests.
@@ -227,13 +254,12 @@ func TestAnswers(t *testing.T) {
 	bearer := []string{"Authorization", "Bearer token"}
 	lost := `{"specversion":"1.0","id":"d1","source":"/desk","type":"mfa.reregister","subject":"E1","time":"2026-11-23T08:00:00Z","data":{"person":{"employeeId":"E1"},"mode":"full","requestedBy":"daniela.rossi@contoso.example","ticket":"INC20110"}}`
 	form := "type=joiner&employeeId=E1042&startDate=2026-11-30"
-	gusto := func(body string) string {
-		m := hmac.New(sha256.New, []byte("k"))
-		m.Write([]byte(body))
-		return hex.EncodeToString(m.Sum(nil))
-	}
 	data := `{"person":{"employeeId":"E1042"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`
 	attributes := []string{"ce-specversion", "1.0", "ce-id", "a", "ce-source", "https://hr.contoso.example", "ce-type", "employee.joiner", "ce-subject", "%C3%89mile%20%22E1042%22", "ce-time", "2026-11-23T08:15:00Z"}
+	gusto := func(body string) string { return hmacHex("k", body) }
+	covered := func(pairs ...string) *http.Request {
+		return signHeaders(request("headers", "application/json", data), data, append(attributes, pairs...)...)
+	}
 	at := func(d time.Duration, body string) *http.Request {
 		return sign(t, request("hr", structuredType, body), secret, "m", now.Add(d), body)
 	}
@@ -249,11 +275,15 @@ func TestAnswers(t *testing.T) {
 	}{
 		{"Structured", signed(t, "hr", structuredType, "m", good), 202, "inbound:employee.joiner", ""},
 		{"StructuredAsJSON", signed(t, "hr", "application/json", "m", good), 202, "inbound:employee.joiner", ""},
-		{"Binary", with(signed(t, "hr", "application/json", "m", data), attributes...), 202, "inbound:employee.joiner", ""},
+		{"Binary", covered(), 202, "inbound:employee.joiner", ""},
+		{"BinaryOtherType", with(covered(), "ce-type", "employee.start-date-changed"), 401, "", ""},
+		{"BinaryUnsignedSchema", covered("ce-dataschema", "https://mfaflow.dev/schemas/employee.joiner.v99.json"), 415, "", "structured"},
+		{"BinaryUnsignedAttributes", with(signed(t, "hr", "application/json", "m", data), attributes...), 415, "", "structured"},
+		{"BinaryUnsigned", with(request("hr", "application/json", data), attributes...), 401, "", ""},
 		{"BinaryBearer", with(request("desk", "application/json", `{"person":{"employeeId":"E1"},"mode":"full","requestedBy":"daniela.rossi@contoso.example","ticket":"INC20110"}`), append(bearer, "ce-specversion", "1.0", "ce-id", "a", "ce-source", "/d", "ce-type", "mfa.reregister", "ce-time", "2026-11-23T08:15:00Z")...), 202, "inbound:mfa.reregister", ""},
-		{"BinaryUnderABodySignature", with(request("body-only", "application/json", data), append(attributes, "X-Gusto-Signature", gusto(data))...), 415, "", ""},
-		{"BinaryBadPercent", with(signed(t, "hr", "application/json", "m", data), append(attributes, "ce-subject", "%zz")...), 400, "", "percent"},
-		{"BinaryWithoutData", with(signed(t, "hr", "application/json", "m", ""), attributes...), 400, "", "/data"},
+		{"BinaryUnderABodySignature", with(request("body-only", "application/json", data), append(attributes, "X-Gusto-Signature", gusto(data))...), 415, "", "structured"},
+		{"BinaryBadPercent", covered("ce-subject", "%zz"), 400, "", "percent"},
+		{"BinaryWithoutData", signHeaders(request("headers", "application/json", ""), "", attributes...), 400, "", "/data"},
 		{"Batch", signed(t, "hr", batchType, "m", "["+good+","+joiner("b")+"]"), 202, "inbound:employee.joiner inbound:employee.joiner", ""},
 		{"EmptyBatch", signed(t, "hr", batchType, "m", "[]"), 202, "", ""},
 		{"BatchOfOtherThings", signed(t, "hr", batchType, "m", good), 400, "", "array"},
@@ -306,7 +336,7 @@ func TestAnswers(t *testing.T) {
 		{"NotAnObject", signed(t, "hr", structuredType, "m", `"Ping test"`), 400, "", "object"},
 		{"PassAddressInAnEvent", signed(t, "hr", structuredType, "m", strings.Replace(good, `"data":{`, `"data":{"deliverTo":"eve@evil.example",`, 1)), 400, "", "/data/deliverTo"},
 		{"OurOwnAttributeFromOutside", signed(t, "hr", structuredType, "m", strings.Replace(good, `{"spec`, `{"userid":"5b0e9c1e-0000-4000-8000-000000001043","spec`, 1)), 400, "", "/userid"},
-		{"OurOwnAttributeInAHeader", with(signed(t, "hr", "application/json", "m", data), append(attributes, "ce-key", "x")...), 400, "", "/key"},
+		{"OurOwnAttributeInAHeader", covered("ce-key", "x"), 400, "", "/key"},
 		{"MappedTruncated", signed(t, "flat", "application/json", "m", `{"type":`), 400, "", "JSON"},
 
 		{"UnknownType", signed(t, "hr", structuredType, "m", strings.Replace(good, "employee.joiner", "employee.promoted", 1)), 202, "quarantine:unknown-type", ""},
@@ -490,18 +520,30 @@ func TestDuplicates(t *testing.T) {
 	if first.Code != 202 || again.Code != 202 || f.broker.held(t) != "inbound:employee.joiner" {
 		t.Errorf("%d, %d, %s", first.Code, again.Code, f.broker.held(t))
 	}
-	// Captured in binary mode and sent again with another type: the signed id makes
-	// it the same delivery.
-	f = newFixture(t)
+}
+
+// A delivery of which nothing was taken, or that was parked, leaves its signature
+// unused: it must not serve another event.
+func TestSignatureOfABinaryEventServesNoOther(t *testing.T) {
 	data := `{"person":{"employeeId":"E1042"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`
-	for _, typ := range []string{"employee.joiner", "employee.start-date-changed"} {
-		w := f.do(with(signed(t, "hr", "application/json", "m", data), "ce-specversion", "1.0", "ce-id", typ, "ce-source", "/hr", "ce-type", typ, "ce-time", "2026-11-23T08:15:00Z"))
-		if w.Code != 202 {
-			t.Errorf("%d %s", w.Code, w.Body)
-		}
+	attributes := func(typ string) []string {
+		return []string{"ce-specversion", "1.0", "ce-id", "a", "ce-source", "/hr", "ce-subject", "E1042", "ce-type", typ, "ce-time", "2026-11-23T08:15:00Z"}
 	}
-	if f.broker.held(t) != "inbound:employee.joiner" {
-		t.Error(f.broker.held(t))
+	for _, first := range []string{"employee.leaver", "employee.promoted", "mfa.reregister", "employee.joiner"} {
+		f := newFixture(t)
+		captured := signHeaders(request("headers", "application/json", data), data, attributes(first)...)
+		signature := captured.Header.Get("X-Signature")
+		f.do(captured)
+		for _, other := range []string{"employee.rehire", "employee.start-date-changed"} {
+			w := f.do(with(request("headers", "application/json", data), append(attributes(other), "X-Signature", signature)...))
+			if w.Code != 401 {
+				t.Errorf("%s as %s: %d", first, other, w.Code)
+			}
+			w = f.do(with(signed(t, "hr", "application/json", "m", data), attributes(other)...))
+			if w.Code != 415 || strings.Contains(f.broker.held(t), other) {
+				t.Errorf("%s under a body signature: %d, %s", other, w.Code, f.broker.held(t))
+			}
+		}
 	}
 }
 

@@ -14,9 +14,8 @@ import (
 
 // keys make the idempotency keys of one delivery.
 //
-// The sender's signed id of the delivery comes first, because a signature covers
-// it even where it does not cover the CloudEvents attributes (binary mode). Then
-// what CloudEvents calls the identity of an event, then an id in the payload. A
+// The sender's signed id of the delivery comes first: it is the one that its retries
+// keep. Then what CloudEvents calls the identity of an event, then an id in the payload. A
 // sender without any is identified by the bytes: such payloads are "go and look"
 // notices, so that two with the same bytes may count as one.
 type keys struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -20,7 +21,8 @@ type Format string
 
 // The formats.
 const (
-	// CloudEvents are canonical events: structured, binary or batched.
+	// CloudEvents are canonical events: structured, batched, or binary where the
+	// attributes are signed.
 	CloudEvents Format = "cloudevents"
 	// Mapped are payloads of the sender's own making, turned into canonical events
 	// by the mapping program of the source.
@@ -117,6 +119,21 @@ type source struct {
 	scope    event.Scope
 	// facts is $source of the mapping program.
 	facts map[string]any
+}
+
+// binaryIsSigned reports whether nobody but the sender can have chosen what the
+// headers of a binary CloudEvent say. ce-specversion and extensions say nothing that
+// is acted on.
+func (s *source) binaryIsSigned(h http.Header) bool {
+	if !s.verifier.Signs() {
+		return true // nothing is signed: whoever has the secret may say anything
+	}
+	for _, attribute := range []string{"Ce-Id", "Ce-Source", "Ce-Type", "Ce-Subject", "Ce-Time"} {
+		if !s.verifier.Covers(attribute) {
+			return false
+		}
+	}
+	return h.Get("Ce-Dataschema") == "" || s.verifier.Covers("Ce-Dataschema")
 }
 
 // isName reports whether s is made of a to z, 0 to 9 and hyphens between them.

@@ -232,6 +232,9 @@ func decode(e Encoding, s string) ([]byte, error) {
 // bearer and basic it is not.
 func (v *Verifier) Signs() bool { return v.schemes[0].Algorithm.Signs() }
 
+// Covers reports whether the value of a header is part of the signed content.
+func (v *Verifier) Covers(header string) bool { return v.signed.covers(header) }
+
 // IDPointer is the configured place of the delivery's id in the body, if any.
 func (v *Verifier) IDPointer() string { return v.id.Pointer }
 
