@@ -70,6 +70,7 @@ const (
 	ConflictingPerson Cause = "conflicting-person"
 	LostMessage       Cause = "lost-message"
 	NoSuchUser        Cause = "no-such-user"
+	LaneStuck         Cause = "lane-stuck"
 )
 
 // words are what people read of a cause.
@@ -148,6 +149,8 @@ var texts = map[Cause]words{
 		"Correct HR's data or the directory, then replay the event."},
 	LostMessage: {"A waiting event is no longer in its queue",
 		"Look for it among the dead letters and replay it."},
+	LaneStuck: {"Events of a person are given up because of their lane",
+		"Read the reason. A full lane: release or drop its holds. Poison: read the worker's log for the event. An unreadable ledger: another version of mfaflow may have written it. Then replay the dead letters of the lane."},
 	NoSuchUser: {"Account was deleted while an event waited for it",
 		"Nothing to do unless the account should exist."},
 }

@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -266,4 +267,28 @@ func TestBreakerHoldsWhatIsTooMuch(t *testing.T) {
 // enable sets accountEnabled past mfaflow.
 func (w *world) enable(user string) {
 	w.tenant.Mutate(func(t *graphsim.Tenant) { t.User(user).AccountEnabled = true })
+}
+
+// However much waits in a lane, a leaver is not kept waiting by it; what no longer
+// fits is given up where operators see it, and is not lost.
+func TestLeaverInAFullLane(t *testing.T) {
+	w := newWorld(t)
+	const flood = 120
+	for i := range flood {
+		w.clock.Advance(time.Second)
+		w.post(w.statement(fmt.Sprintf("t%d", i), "employee.ref", map[string]any{"person": map[string]any{"employeeId": "E1027"}}), 202)
+	}
+	w.work()
+	w.post(w.leaver("l1", "E1027", map[string]any{"immediate": true}), 202)
+	w.work()
+	if w.enabled(victor) {
+		t.Error("the leaver is not shut out")
+	}
+	lanes := w.counts("lanes")
+	if lanes.Deferred+lanes.DeadLetter != flood+1 || lanes.DeadLetter == 0 {
+		t.Errorf("queue %+v", lanes)
+	}
+	if got := w.counts("flags").Active; got != 2 { // the first hold, and the lane that is full
+		t.Errorf("%d flags", got)
+	}
 }

@@ -500,14 +500,13 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 		w.Until = v.engine.Now().Add(backoff(attempt))
 	}
 	w.Unsent = w.Kind != ledger.Behind
-	before := slices.Clone(v.ledger.Waiting)
+	if v.ledger.WaitingFor(ev.Key) == nil && !v.ledger.Admits(ev.Type) {
+		full := DeadLetter(LedgerFull, "too many events wait in this lane; release or drop its holds, then replay")
+		return v.record(ctx, ev, m, full, attempt)
+	}
 	v.ledger.Wait(w)
 	if !verdict.repeat {
-		if err := v.write(ctx); errors.Is(err, ledger.ErrTooLarge) {
-			v.ledger.Waiting = before
-			full := DeadLetter(LedgerFull, "too many events wait in this lane; release or drop its holds, then replay")
-			return v.record(ctx, ev, m, full, attempt)
-		} else if err != nil {
+		if err := v.write(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -571,6 +570,13 @@ func (v *visit) write(ctx context.Context) error {
 func (v *visit) deadLetter(ctx context.Context, m queue.Received, reason Reason, detail string) error {
 	v.engine.Log.WarnContext(ctx, "dead-lettered", "queue", v.engine.Queue, telemetry.KeyLane, v.session.ID(),
 		telemetry.KeyEvent, m.Key, telemetry.KeyReason, reason, "detail", detail)
+	if reason == Poison || reason == LedgerFull || reason == LedgerUnreadable {
+		// The fault is in the lane, not in the event: the next ones fare no better.
+		err := v.flag(ctx, flag.Flag{Cause: flag.LaneStuck, Reason: string(reason), Detail: detail, Key: m.Key, Sequence: m.Sequence})
+		if err != nil {
+			return err
+		}
+	}
 	return v.session.DeadLetter(ctx, m, string(reason), detail)
 }
 

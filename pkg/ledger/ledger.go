@@ -251,6 +251,9 @@ func Generation(state []byte) (int64, error) {
 	return l.Generation, nil
 }
 
+// remembered is how many handled keys are kept even above Target.
+const remembered = 8
+
 // Encode renders the ledger, shortening it to Target where it can. It changes
 // Handled and Floor when it does.
 func (l *Ledger) Encode() ([]byte, error) {
@@ -259,7 +262,7 @@ func (l *Ledger) Encode() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(b) <= Target || len(l.Handled) == 0 && len(b) <= Limit {
+		if len(b) <= Target || len(l.Handled) <= remembered && len(b) <= Limit {
 			return b, nil
 		}
 		if len(l.Handled) == 0 {
@@ -267,6 +270,22 @@ func (l *Ledger) Encode() ([]byte, error) {
 		}
 		l.forgetOldest()
 	}
+}
+
+// Room that waiting events leave free, in bytes: for the event in progress and for
+// what is known of the person. The last of it is for events that shut people out.
+const (
+	room       = 6 << 10
+	urgentRoom = 3 << 10
+)
+
+// Admits reports whether another event of the type may wait in the lane.
+func (l *Ledger) Admits(t event.Type) bool {
+	lean := *l
+	lean.Handled = nil
+	b, err := json.Marshal(lean)
+	free := Limit - len(b)
+	return err == nil && (free > room || t.Precedence() > 0 && free > urgentRoom)
 }
 
 // forgetOldest drops the oldest quarter of the handled keys and raises the floor.
