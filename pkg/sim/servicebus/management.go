@@ -21,7 +21,7 @@ func (l *incoming) request(m *partial) error {
 		status, description := c.putToken(msg)
 		reply.ApplicationProperties = amqp.Map{{Key: "status-code", Value: status}, {Key: "status-description", Value: description}}
 	} else {
-		a, err := l.manage(msg)
+		a, err := l.manage(msg, l.fits(&msg.Properties))
 		if cut, ok := errors.AsType[*cutError](err); ok {
 			return cut
 		}
@@ -47,6 +47,34 @@ func (l *incoming) replyLink(replyTo string) *outgoing {
 		}
 	}
 	return nil
+}
+
+// maxReply is the most bytes of one answer, unless it is for one message that takes
+// more. Source: "Message browsing": at most 250 messages or 256 KB at a time.
+const maxReply = 256 << 10
+
+// fits counts messages into the reply until it is as large as an answer may be and as
+// the client takes. The first message always goes in: there is no smaller answer.
+func (l *incoming) fits(request *amqp.Properties) broker.Fits {
+	const (
+		envelope   = 256 // status, keys and section headers
+		perMessage = 64  // keys, lock token and headers of an element
+	)
+	room := uint64(maxReply)
+	c := l.channel.conn
+	c.mu.Lock()
+	if to := l.replyLink(request.ReplyTo); to != nil && to.peerMax != 0 {
+		room = min(room, to.peerMax)
+	}
+	c.mu.Unlock()
+	used := uint64(envelope + len(amqp.Append(nil, request.MessageID)))
+	first := true
+	return func(bytes int) bool {
+		used += uint64(bytes) + perMessage
+		ok := first || used <= room
+		first = false
+		return ok
+	}
 }
 
 // answer is the result of a management operation. Empty means there was nothing to find.
@@ -102,10 +130,11 @@ type operation struct {
 	node   node
 	holder *broker.Receiver // of the receiving link the request belongs to, or nil
 	body   amqp.Map
+	fits   broker.Fits // whether the reply takes one more message
 }
 
 // manage runs the operation that the request names.
-func (l *incoming) manage(msg *amqp.Message) (answer, error) {
+func (l *incoming) manage(msg *amqp.Message, fits broker.Fits) (answer, error) {
 	name, _ := msg.ApplicationProperties.String("operation")
 	run := operationNamed(Operation(name))
 	if run == nil {
@@ -115,7 +144,7 @@ func (l *incoming) manage(msg *amqp.Message) (answer, error) {
 	if !ok {
 		return answer{}, invalid("the body of the request is %T", msg.Value)
 	}
-	op := operation{node: l.node, body: body}
+	op := operation{node: l.node, body: body, fits: fits}
 	if link, ok := msg.ApplicationProperties.String("associated-link-name"); ok {
 		if r := l.channel.conn.receiverLink(link); r != nil && r.node.queue == l.node.queue {
 			op.holder = r.receiver
@@ -249,8 +278,8 @@ func (o operation) peek() (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	const most = 250 // source: "Message browsing": at most 250 messages or 256 KB at a time
-	payloads, err := o.node.queue.Peek(o.node.sub, from, int(min(count, most)), session)
+	const most = 250 // source: as for maxReply
+	payloads, err := o.node.queue.Peek(o.node.sub, from, int(min(count, most)), session, o.fits)
 	if err != nil {
 		return answer{}, err
 	}
@@ -326,7 +355,7 @@ func (o operation) receiveDeferred() (answer, error) {
 	if err != nil {
 		return answer{}, invalid("%v", err)
 	}
-	deliveries, err := o.node.queue.ReceiveDeferred(o.node.sub, sequences, mode, o.holder)
+	deliveries, err := o.node.queue.ReceiveDeferred(o.node.sub, sequences, mode, o.holder, o.fits)
 	if err != nil {
 		return answer{}, err
 	}

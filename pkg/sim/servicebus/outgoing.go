@@ -29,6 +29,7 @@ type outgoing struct {
 	name     string
 	node     node
 	target   string // where the client wants its replies, as it calls it
+	peerMax  uint64 // the most bytes of a message that the client takes; 0 is any
 	settled  bool   // deliveries are settled when sent
 	receiver *broker.Receiver
 	closing  bool // detached by this side; the client's detach is to come
@@ -46,7 +47,7 @@ type outgoing struct {
 func (ch *channel) attachOutgoing(p *amqp.Attach, n node) {
 	ctx, cancel := context.WithCancel(ch.ctx)
 	l := &outgoing{
-		channel: ch, handle: p.Handle, name: p.Name, node: n, settled: p.SenderSettleMode == amqp.SenderSettled,
+		channel: ch, handle: p.Handle, name: p.Name, node: n, peerMax: p.MaxMessageSize, settled: p.SenderSettleMode == amqp.SenderSettled,
 		cancel: cancel, wake: make(chan struct{}, 1),
 	}
 	if p.Target != nil {
@@ -75,11 +76,13 @@ func (ch *channel) attachOutgoing(p *amqp.Attach, n node) {
 	})
 }
 
-// answer completes the attach. The connection is locked.
+// answer completes the attach. It announces no limit of message size: the broker adds
+// its annotations to a message that is as large as a sender may send, and clients hold
+// a link to the limit of either side. The connection is locked.
 func (l *outgoing) answer(p *amqp.Attach, properties amqp.Map) {
 	l.channel.send(&amqp.Attach{
 		Name: p.Name, Handle: p.Handle, Role: amqp.RoleSender, SenderSettleMode: p.SenderSettleMode, ReceiverSettleMode: p.ReceiverSettleMode,
-		Source: p.Source, Target: p.Target, InitialDeliveryCount: new(uint32(0)), MaxMessageSize: broker.MaxMessageSize, Properties: properties,
+		Source: p.Source, Target: p.Target, InitialDeliveryCount: new(uint32(0)), Properties: properties,
 	}, nil)
 }
 

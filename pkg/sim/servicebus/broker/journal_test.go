@@ -59,7 +59,7 @@ func contents(t testing.TB, q *broker.Queue) string {
 	r.Accessed, r.Locked = time.Time{}, 0
 	fmt.Fprintf(&out, "%+v\n", r)
 	for _, sub := range []broker.SubQueue{broker.Main, broker.DeadLetter} {
-		payloads, err := q.Peek(sub, 0, 1000, nil)
+		payloads, err := q.Peek(sub, 0, 1000, nil, func(int) bool { return true })
 		must(t, err)
 		for _, p := range payloads {
 			fmt.Fprintf(&out, "%x\n", p)

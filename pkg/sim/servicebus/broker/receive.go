@@ -171,10 +171,11 @@ func (r *Receiver) Session() (id string, until time.Time, ok bool) {
 	return r.session.id, r.session.until, true
 }
 
-// ReceiveDeferred hands over deferred messages by sequence number, all or none. An
+// ReceiveDeferred hands over deferred messages by sequence number, none if one of them
+// cannot be had. It takes no more of them than fit and leaves the rest as they are. An
 // expired one is dead-lettered or dropped when asked for, not before. The session is
 // the one the caller holds; nil outside sessions.
-func (q *Queue) ReceiveDeferred(sub SubQueue, sequences []int64, mode Mode, holder *Receiver) ([]Delivery, error) {
+func (q *Queue) ReceiveDeferred(sub SubQueue, sequences []int64, mode Mode, holder *Receiver, fits Fits) ([]Delivery, error) {
 	now, err := q.enter()
 	defer q.leave()
 	if err != nil {
@@ -207,11 +208,15 @@ func (q *Queue) ReceiveDeferred(sub SubQueue, sequences []int64, mode Mode, hold
 		once[seq] = struct{}{}
 		found = append(found, m)
 	}
-	out := make([]Delivery, len(found))
+	var out []Delivery
 	var changes []change
-	for i, m := range found {
+	for _, m := range found {
+		const lockNotes = 128 // lock token and lock time, with their keys
+		if !fits(len(m.encode(nil)) + lockNotes) {
+			break
+		}
 		q.take(m, holder, until)
-		out[i] = m.delivery(mode)
+		out = append(out, m.delivery(mode))
 		if mode == ReceiveAndDelete {
 			changes = append(changes, change{kind: changeRemove, seq: m.seq})
 		}
@@ -235,12 +240,13 @@ func (m *message) inSession(holder *Receiver) bool {
 	return m.session == nil || m.dead || holder != nil && holder.session != nil && holder.session.id == *m.session
 }
 
-// maxPeekBytes bounds one answer to Peek; a client that wants more asks again.
-const maxPeekBytes = 1 << 20
+// Fits says whether an answer takes one more message of so many bytes. The caller of
+// an answer that is cut short asks again.
+type Fits func(bytes int) bool
 
 // Peek shows up to n messages of any state from a sequence number on, without locking
-// them. With a session, only those of that session.
-func (q *Queue) Peek(sub SubQueue, from int64, n int, session *string) ([][]byte, error) {
+// them, and no more than fit. With a session, only those of that session.
+func (q *Queue) Peek(sub SubQueue, from int64, n int, session *string, fits Fits) ([][]byte, error) {
 	_, err := q.enter()
 	defer q.leave()
 	if err != nil {
@@ -248,16 +254,18 @@ func (q *Queue) Peek(sub SubQueue, from int64, n int, session *string) ([][]byte
 	}
 	shelf := &q.store(sub).shelf
 	var out [][]byte
-	bytes := 0
 	for _, s := range shelf.slots[shelf.find(from):] {
-		if len(out) >= n || bytes >= maxPeekBytes {
+		if len(out) >= n {
 			break
 		}
 		if s.m == nil || session != nil && (s.m.session == nil || *s.m.session != *session) {
 			continue
 		}
 		b := s.m.encode(nil)
-		out, bytes = append(out, b), bytes+len(b)
+		if !fits(len(b)) {
+			break
+		}
+		out = append(out, b)
 	}
 	return out, nil
 }
