@@ -12,7 +12,7 @@ FUZZTIME  ?= 20s
 RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all build package test check fmt vet lint arch race fuzz bench clean FORCE
+.PHONY: help run demo demo-all build package test check fmt vet lint arch race crash fuzz bench clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,13 +60,16 @@ lint: ## golangci-lint, pinned in .ci/tools
 race: ## run the tests under the race detector (needs a C compiler; all but what links the Graph SDK)
 	CGO_ENABLED=1 go test -race $(RACE_PKGS)
 
+crash: ## kill the functions again and again while EVENTS=1000 events flow
+	go test -count=1 -v -run '^TestKilledFunctionsLoseNothing$$' ./pkg/bootstrap -events $(or $(EVENTS),1000)
+
 fuzz: ## run every fuzz target for FUZZTIME=20s
 	@set -e; grep -rE '^func Fuzz' --include='*_test.go' pkg events functions | sed -E 's,/[^/]*:func (Fuzz[A-Za-z0-9_]*).*, \1,' | sort -u | \
 	while read -r dir target; do echo "== $$dir $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$dir; done
 
-bench: build ## measure speed and size against the bounds of the design
+bench: build ## measure speed and size against the bounds of the design (EVENTS=10000 mixed events)
 	@$(BUILD) -o dist/bare ./pkg/bench/testdata/bare
-	@go run ./pkg/cmd/bench
+	@go run ./pkg/cmd/bench $(if $(EVENTS),-events $(EVENTS))
 
 clean: ## remove what was built
 	rm -rf dist

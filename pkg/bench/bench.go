@@ -28,8 +28,12 @@ type Measurement struct {
 	measure func(context.Context, Bin) ([]Figure, error)
 }
 
-// Measurements in the order in which they are taken.
-func Measurements() []Measurement {
+// DefaultEvents is how many mixed events a run takes unless it is told otherwise.
+const DefaultEvents = 1000
+
+// Measurements in the order in which they are taken. Events is how many mixed events
+// the worker takes; the design speaks of 10,000.
+func Measurements(events int) []Measurement {
 	return []Measurement{
 		{"size", "stripped size of the functions", sizes},
 		{"start", "process start to the first poll of the Lambda runtime, median of 20 each, in turn", coldStarts},
@@ -37,6 +41,9 @@ func Measurements() []Measurement {
 		{"emulator", "Service Bus emulator over loopback, driven by the azservicebus client", emulator},
 		{"stack", "the local stack, median of 5: all functions as processes, one joiner", localStack},
 		{"worker", "identity-worker as a process, each joiner another person, events already in their lanes; the simulators share the processors", joiners},
+		{"reset", "identity-worker: require re-registration of somebody with six methods, Graph 50 ms, 5 people; and the serial calls of the public script", resets},
+		{"mixed", "identity-worker: joiners, cancellations, leavers, resets, stolen devices, codes, risk; already in their lanes", mixed(events)},
+		{"budget", "the Graph adapter in synthetic time: resets of six methods in 32 lanes, Graph 50 ms, 100 requests/s allowed", budget},
 	}
 }
 

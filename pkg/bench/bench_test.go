@@ -134,23 +134,110 @@ PASS
 	}
 }
 
+func TestSharesReadTheTest(t *testing.T) {
+	out := `=== RUN   TestResets/32_lanes
+=== ATTR  TestResets/32_lanes resets 10000
+=== ATTR  TestResets/32_lanes seconds 900.5
+=== ATTR  TestResets/32_lanes used 0.994
+=== ATTR  TestResets/32_lanes refused 0.001
+--- PASS: TestResets (1.02s)
+`
+	figures, err := shares(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(figures) != 4 || figures[2].Value != 99.4 || !*figures[2].Met || figures[3].Value != 0.1 || !*figures[3].Met {
+		t.Errorf("got %+v", figures)
+	}
+	if _, err := shares("no tests to run"); err == nil {
+		t.Error("a test that did not run gives figures")
+	}
+}
+
+// A person's calls only, and of them those about methods.
+func TestRemovalIsTakenFromTheLog(t *testing.T) {
+	const ours = "/v1.0/users/u1/authentication"
+	log := []simgraph.Request{
+		{ID: "1", Method: "GET", Path: "/beta/users/u1/authentication/methods", Batch: "b1"},
+		{ID: "2", Method: "GET", Path: "/beta/users/u1/authentication/signInPreferences", Batch: "b1"},
+		{ID: "b1", Method: "POST", Path: "/beta/$batch"},
+		{ID: "3", Method: "GET", Path: ours + "/temporaryAccessPassMethods"},
+		{ID: "4", Method: "GET", Path: "/v1.0/users/u1"},
+		{ID: "5", Method: "DELETE", Path: "/v1.0/users/u2/authentication/phoneMethods/x"},
+		{ID: "6", Method: "DELETE", Path: ours + "/phoneMethods/x", Batch: "b2"},
+		{ID: "7", Method: "DELETE", Path: ours + "/fido2Methods/y", Batch: "b2"},
+		{ID: "b2", Method: "POST", Path: "/v1.0/$batch"},
+		{ID: "8", Method: "DELETE", Path: ours + "/microsoftAuthenticatorMethods/z"},
+		{ID: "9", Method: "GET", Path: "/beta/users/u1/authentication/methods"},
+		{ID: "10", Method: "POST", Path: "/v1.0/users/u1/revokeSignInSessions"},
+	}
+	reading, removal := removalOf(log, "u1")
+	if trips, requests := count(reading); trips != 1 || requests != 2 {
+		t.Errorf("reading: %v trips, %v requests", trips, requests)
+	}
+	if trips, requests := count(removal); trips != 3 || requests != 4 {
+		t.Errorf("removal: %v trips, %v requests", trips, requests)
+	}
+}
+
+func TestMixtureIsOfItsKind(t *testing.T) {
+	tenant, err := simgraph.SampleTenant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := mixture(tenant, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	types, ids := map[string]int{}, map[string]bool{}
+	for _, m := range messages {
+		types[m.Properties["mfaflow-type"]]++
+		ids[m.ID] = true
+	}
+	if len(messages) != 10_000 || len(ids) != len(messages) {
+		t.Errorf("%d events with %d ids", len(messages), len(ids))
+	}
+	if types["employee.leaver"] > 1500 || types["mfa.reregister"]+types["mfa.device-stolen"] > 1500 {
+		t.Errorf("more than the breaker can be told to let through: %v", types)
+	}
+}
+
 // The tenant that is measured on must be one in which every joiner gets a pass.
 func TestPopulate(t *testing.T) {
-	tenant, people, err := populate(3)
+	tenant, err := simgraph.SampleTenant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	joiners, err := populate(tenant, modelJoiner, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, err := populate(tenant, modelReset, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ids := map[string]bool{}
-	for _, u := range people {
+	for _, u := range joiners {
 		ids[u.ID] = true
 		if tenant.User(u.UserPrincipalName) != u || u.Manager == "" || len(u.Methods) > 0 || !u.AccountEnabled {
 			t.Errorf("%+v is no joiner of the tenant", u)
 		}
 	}
-	if len(ids) != 3 {
-		t.Errorf("%d people, want 3", len(ids))
+	for _, u := range others {
+		ids[u.ID] = true
+		if len(u.Methods) != 6 || u.Methods[0] == tenant.User(meiID).Methods[0] {
+			t.Errorf("%+v has no six methods of their own", u)
+		}
+	}
+	if len(ids) != 5 {
+		t.Errorf("%d people, want 5", len(ids))
+	}
+	if _, err := populate(tenant, "nobody", 1); err == nil {
+		t.Error("nobody has a twin")
 	}
 }
+
+const meiID = "10000000-0000-4000-8000-000000000011"
 
 func TestLinesHandsOnWholeLines(t *testing.T) {
 	var got []string

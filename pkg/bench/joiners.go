@@ -2,24 +2,16 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"mfaflow/pkg/event"
-	"mfaflow/pkg/identity"
 	"mfaflow/pkg/queue"
-	"mfaflow/pkg/servicebus"
 	simgraph "mfaflow/pkg/sim/graph"
-	simbus "mfaflow/pkg/sim/servicebus"
-	"mfaflow/pkg/stack"
 )
 
 // load is one run of the worker.
@@ -87,114 +79,41 @@ func joiners(ctx context.Context, bin Bin) ([]Figure, error) {
 	return figures, nil
 }
 
-// endpoint is the host and port in a connection string.
-func endpoint(connectionString string) string {
-	_, rest, _ := strings.Cut(connectionString, "sb://")
-	host, _, _ := strings.Cut(rest, ";")
-	return host
+// joined is a result with what the simulator's log tells, per joiner.
+type joined struct {
+	result
+	rate         float64
+	calls, steps float64
 }
 
-// result is per joiner where it can be.
-type result struct {
-	rate               float64
-	calls, steps       float64
-	worker, simulators time.Duration
-}
-
-func (l load) run(ctx context.Context, bin Bin) (r result, err error) {
-	tenant, people, err := populate(l.people)
+func (l load) run(ctx context.Context, bin Bin) (r joined, err error) {
+	tenant, err := simgraph.SampleTenant()
 	if err != nil {
 		return r, err
 	}
-	dir, err := os.MkdirTemp("", "mfaflow-bench-")
+	people, err := populate(tenant, modelJoiner, l.people)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	ca := filepath.Join(dir, "ca.pem")
-	graph, err := simgraph.Start(ctx, simgraph.Options{Tenant: tenant, CAFile: ca, Latency: l.latency})
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, graph.Close()) }()
-	bus, err := simbus.Start(ctx, simbus.Options{Queues: stack.Queues()})
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, bus.Close()) }()
-	if err := fill(ctx, bus.ConnectionString(), people); err != nil {
-		return r, err
-	}
-
-	broker := bus.ConnectionString()
-	if l.broker > 0 {
-		far, err := newRelay(ctx, endpoint(broker), l.broker/2)
+	var messages []queue.Message
+	for _, u := range people {
+		m, err := eventOf(u, u.EmployeeID, event.Joiner, joinerData(u.EmployeeID))
 		if err != nil {
 			return r, err
 		}
-		defer far.close()
-		broker = strings.Replace(broker, endpoint(broker), far.address(), 1)
+		messages = append(messages, m)
 	}
-
-	ends := make(chan entry, l.people)
-	clientID, secret := graph.App("identity-worker")
-	before := processorTime()
-	worker, err := command{
-		path: bin.path("identity-worker"),
-		env: append(machine(),
-			"SSL_CERT_FILE="+ca,
-			"MFAFLOW_SERVICEBUS_CONNECTION_STRING="+broker,
-			"MFAFLOW_TENANT_ID="+graph.TenantID(), "MFAFLOW_CLIENT_ID="+clientID, "MFAFLOW_CLIENT_SECRET="+secret,
-			"MFAFLOW_AUTHORITY_URL="+graph.AuthorityURL(), "MFAFLOW_GRAPH_URL="+graph.TLSURL(), "MFAFLOW_GRAPH_BUDGET=none",
-			fmt.Sprintf("MFAFLOW_SOURCE_SCOPES={%q: [%q]}", source, "employee.*"),
-			"MFAFLOW_DEFAULT_TIME_ZONE=UTC", "MFAFLOW_MAIL_SENDER=onboarding@contoso.example",
-			fmt.Sprintf("MFAFLOW_SESSIONS=%d", l.lanes)),
-		ready: func(line []byte) bool {
-			e, err := parseEntry(line)
-			return err == nil && e.Message == "ready"
-		},
-		each: func(line []byte) {
-			if e, err := parseEntry(line); err == nil && e.Message == "event" {
-				ends <- e
-			}
-		},
-	}.start(ctx)
+	s, err := openSite(ctx, tenant, l.latency, messages)
 	if err != nil {
 		return r, err
 	}
-	times, err := collect(ctx, worker, ends, l.people)
-	cpu := worker.stop()
-	if err != nil {
+	defer func() { err = errors.Join(err, s.close()) }()
+	if r.result, err = s.work(ctx, bin, shift{lanes: l.lanes, events: l.people, broker: l.broker}); err != nil {
 		return r, err
 	}
-	n := time.Duration(l.people)
-	r.rate = steadyRate(times, l.lanes)
-	r.worker, r.simulators = cpu/n, (processorTime()-before)/n
-	r.calls, r.steps = rounds(graph.Requests(), l.latency)
+	r.rate = steadyRate(r.ended, l.lanes)
+	r.calls, r.steps = rounds(s.graph.Requests(), l.latency)
 	return r, nil
-}
-
-// collect waits for the end of every joiner.
-func collect(ctx context.Context, worker *process, ends <-chan entry, n int) ([]time.Time, error) {
-	var times []time.Time
-	for len(times) < n {
-		timeout := time.NewTimer(readyTimeout)
-		select {
-		case e := <-ends:
-			if e.Outcome != "done" {
-				return nil, fmt.Errorf("joiner %s ended as %s: %s", e.Key, e.Outcome, e.Detail)
-			}
-			times = append(times, e.Time)
-		case <-worker.done:
-			return nil, errors.New("the worker ended by itself")
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-timeout.C:
-			return nil, fmt.Errorf("nothing ended for %s", readyTimeout)
-		}
-		timeout.Stop()
-	}
-	return times, nil
 }
 
 // steadyRate leaves out the first and the last event of each lane: when it starts a
@@ -247,88 +166,4 @@ func underWay(list []simgraph.Request) (total time.Duration) {
 		}
 	}
 	return total
-}
-
-// populate is the sample tenant with n more people who start soon: an account
-// without methods, in a group that may have passes, with a manager who has mail.
-func populate(n int) (*simgraph.Tenant, []*simgraph.User, error) {
-	tenant, err := simgraph.SampleTenant()
-	if err != nil {
-		return nil, nil, err
-	}
-	model := slices.IndexFunc(tenant.Users, func(u *simgraph.User) bool { return u.EmployeeID == stack.ModelJoiner })
-	if model < 0 {
-		return nil, nil, errors.New("the sample tenant has no " + stack.ModelJoiner)
-	}
-	var people []*simgraph.User
-	for i := range n {
-		u := *tenant.Users[model]
-		u.ID = fmt.Sprintf("50000000-0000-4000-8000-%012d", i)
-		u.EmployeeID = fmt.Sprintf("B%06d", i)
-		u.UserPrincipalName = strings.ToLower(u.EmployeeID) + "@contoso.example"
-		u.Mail, u.ProxyAddresses, u.OtherMails = u.UserPrincipalName, nil, nil
-		people = append(people, &u)
-	}
-	for _, g := range tenant.Groups {
-		if slices.Contains(g.Members, tenant.Users[model].ID) {
-			for _, u := range people {
-				g.Members = append(g.Members, u.ID)
-			}
-		}
-	}
-	tenant.Users = append(tenant.Users, people...)
-	return tenant, people, nil
-}
-
-// perBatch keeps a batch under the size that the broker takes.
-const perBatch = 100
-
-// fill puts a joiner into the lane of each person, as the router does.
-func fill(ctx context.Context, connectionString string, people []*simgraph.User) error {
-	client, err := servicebus.New(servicebus.Options{ConnectionString: identity.NewSecret(connectionString)})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	var messages []queue.Message
-	for _, u := range people {
-		m, err := joinerMessage(u)
-		if err != nil {
-			return err
-		}
-		messages = append(messages, m)
-	}
-	for chunk := range slices.Chunk(messages, perBatch) {
-		if err := client.Send(ctx, "lanes", chunk...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func joinerMessage(u *simgraph.User) (queue.Message, error) {
-	data, err := json.Marshal(joinerData(u.EmployeeID))
-	if err != nil {
-		return queue.Message{}, err
-	}
-	now := time.Now()
-	e := event.Event{
-		ID: u.EmployeeID, Source: "https://hr.contoso.example", Type: event.Joiner, Subject: u.EmployeeID, Time: now, Data: data,
-		ReceivedAt: now, Origin: source, Key: event.NewKey(source, u.EmployeeID), CorrelationID: source + "-" + u.EmployeeID,
-		UserID: identity.UserID(u.ID),
-	}
-	body, err := e.Encode()
-	return queue.Message{
-		ID: e.Key, SessionID: u.ID, Key: e.Key, CorrelationID: e.CorrelationID, ContentType: event.ContentType, Body: body,
-		Properties: map[string]string{queue.PropType: string(e.Type), queue.PropSource: e.Origin},
-	}, err
-}
-
-// processorTime is what this process, and with it the simulators, has used.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
