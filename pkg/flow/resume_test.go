@@ -105,3 +105,23 @@ func TestRiskySignInOfAnAdministrator(t *testing.T) {
 		t.Errorf("lane %s, sessions valid since %s", got, w.revokedAt(helena))
 	}
 }
+
+// HR takes an immediate leaving back, and the block is lifted. The look at the synced
+// account that follows must not take that for the work of a synchronisation.
+func TestLeavingOfASyncedPersonIsTakenBack(t *testing.T) {
+	const peter, user = "peter.novak@contoso.example", "10000000-0000-4000-8000-000000000020"
+	w := newWorld(t)
+	w.worker.Settings.UnblockReturning = true
+	w.post(w.leaver("l1", "E1020", map[string]any{"immediate": true}), 202)
+	w.work()
+	w.clock.Advance(time.Minute)
+	w.post(w.statement("c1", "employee.cancelled", map[string]any{"person": map[string]any{"employeeId": "E1020"}, "cancels": "leaver"}), 202)
+	w.work()
+	w.at(t0.Add(30 * 24 * time.Hour))
+	if !w.enabled(peter) || len(w.methods(peter)) == 0 {
+		t.Error("the person was shut out again")
+	}
+	if got := w.waits(user); got != "held: account-enabled-again" {
+		t.Errorf("lane %s: only a rehire or an operator ends an immediate leaving", got)
+	}
+}

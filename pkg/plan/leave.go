@@ -106,6 +106,11 @@ func shutOut(in Input, s ledger.Statement, class Class) Plan {
 func afterShutOut(in Input, s ledger.Statement, class Class) Plan {
 	a := in.Tenant.Account
 	graceEnds := in.Ledger.ProgressOf(s.Key).At.Add(in.Settings.Grace)
+	if a.Enabled && in.Ledger.Block == nil && in.Released != AccountReenabled {
+		// No synchronisation did that: we lifted the block, because HR took the leaving
+		// back or an operator said so.
+		return hold(AccountReenabled, "the account of a leaver was unblocked since; ask HR, then release or drop the hold")
+	}
 	if a.Synced && !in.Ledger.Step(s.Key, string(Synced)) {
 		p := blockOutlived(in, ledger.BlockedAsLeaver, class)
 		p.After, p.Reason, p.Until = Wait, GracePeriod, graceEnds
