@@ -249,13 +249,30 @@ func TestTwoPersonApproval(t *testing.T) {
 	if got := w.waits(user); got != "held: pass-policy-disabled" || w.writes() != 0 {
 		t.Errorf("lane %s", got)
 	}
-	// Released for the second reason, the first still takes two.
+	// Both holds are released by now, each by as many as it takes.
 	w.decide(user, lane.Release, "piotr")
+	if got := w.waits(user); got != "0 waiting" || w.writes() == 0 {
+		t.Errorf("lane %s, %d writes", got, w.writes())
+	}
+	w.idle(map[string]sbsim.Counts{"flags": {Active: 2}})
+}
+
+// One operator is one, however the name is written and however often it is said.
+func TestOneOperatorInTwoSpellings(t *testing.T) {
+	const helena, user = "helena.strand@contoso.example", "10000000-0000-4000-8000-000000000015"
+	w := newWorld(t)
+	w.post(w.reregister("h1", helena, map[string]any{"mode": "full"}), 202)
+	w.work()
+	for i, operator := range []string{"anna@contoso.example", "Anna@Contoso.example", " anna@contoso.example "} {
+		held := w.ledger(user).Waiting[0]
+		m := lane.Command{Decision: lane.Release, Sequence: held.Sequence, Attempt: held.Attempt, Operator: operator}.Message(user, "")
+		m.ID += fmt.Sprint("~", i) // past the broker, which drops a repeated id
+		w.must(w.client.Send(t.Context(), "lanes", m))
+		w.work()
+	}
 	if got := w.waits(user); got != "held: protected-person" || w.writes() != 0 {
 		t.Errorf("lane %s", got)
 	}
-	w.decide(user, lane.Drop, "piotr")
-	w.idle(map[string]sbsim.Counts{"flags": {Active: 3}})
 }
 
 // The canary: passes, keys and secrets are nowhere they must not be, whatever happens.

@@ -124,7 +124,7 @@ func (v *visit) obey(ctx context.Context, c Command) (outcome, key string, err e
 		outcome, err = v.drop(ctx, *w)
 		return outcome, key, err
 	}
-	if slices.Contains(w.Approvals, c.Operator) {
+	if slices.ContainsFunc(w.Approvals, func(name string) bool { return ledger.Digest(name) == ledger.Digest(c.Operator) }) {
 		return "refused: the same operator has approved already", key, nil
 	}
 	w.Approvals = append(w.Approvals, c.Operator)
@@ -132,6 +132,9 @@ func (v *visit) obey(ctx context.Context, c Command) (outcome, key string, err e
 		return fmt.Sprintf("approved: %d of %d", len(w.Approvals), w.Needs), key, v.write(ctx)
 	}
 	w.Released = true
+	if !slices.Contains(w.Allowed, w.Reason) {
+		w.Allowed = append(w.Allowed, w.Reason)
+	}
 	return "released", key, v.write(ctx)
 }
 

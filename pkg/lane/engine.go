@@ -414,8 +414,8 @@ func (v *visit) decide(ctx context.Context, ev event.Event, m queue.Received, w 
 	turn := &Turn{Event: ev, Message: m, Ledger: v.ledger, Now: now, visit: v}
 	if w != nil {
 		turn.Attempt = w.Attempt
-		if w.Released {
-			turn.Released = Reason(w.Reason)
+		for _, reason := range w.Allowed {
+			turn.Released = append(turn.Released, Reason(reason))
 		}
 	}
 	verdict, err := v.handle(ctx, turn)
@@ -500,7 +500,9 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 		w.Until = v.engine.Now().Add(backoff(attempt))
 	}
 	w.Unsent = w.Kind != ledger.Behind
-	if v.ledger.WaitingFor(ev.Key) == nil && !v.ledger.Admits(ev.Type) {
+	if old := v.ledger.WaitingFor(ev.Key); old != nil {
+		w.Allowed = old.Allowed
+	} else if !v.ledger.Admits(ev.Type) {
 		full := DeadLetter(LedgerFull, "too many events wait in this lane; release or drop its holds, then replay")
 		return v.record(ctx, ev, m, full, attempt)
 	}

@@ -21,9 +21,9 @@ type Turn struct {
 	Now time.Time
 	// Attempt counts how often the event was set aside before.
 	Attempt int
-	// Released is the reason of the hold that operators released; empty when none
-	// did.
-	Released Reason
+	// Released are the reasons of the holds of this event that operators released: it
+	// need not be held for them again.
+	Released []Reason
 
 	visit *visit
 }

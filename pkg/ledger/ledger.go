@@ -128,8 +128,11 @@ type Waiting struct {
 	// Barred are digests of the people who may not approve: whom the event is
 	// about and who asked for it.
 	Barred []string `json:"barred,omitempty"`
-	// Released: the hold is over, the event may run with this reason approved.
+	// Released: the hold is over, the event may run.
 	Released bool `json:"released,omitempty"`
+	// Allowed are the reasons that operators released the event from, this time or
+	// before: it is not held for them again.
+	Allowed []string `json:"allowed,omitempty"`
 	// Unsent: the wake-up, or the flag of the hold, may not have been sent.
 	Unsent bool `json:"unsent,omitempty"`
 }
@@ -183,6 +186,8 @@ type Block struct {
 	Key string    `json:"k"`
 	For BlockedBy `json:"for"`
 	At  time.Time `json:"at"`
+	// Immediate: an immediate leaver, whom no later date lets back in.
+	Immediate bool `json:"now,omitempty"`
 }
 
 // BlockedBy is why we blocked. The zero value is invalid.

@@ -126,6 +126,8 @@ func remedy(in Input, sel Selection, o remedyOptions) Plan {
 		return hold(ExternalGuest, "the methods of an account of another tenant are not ours to remove")
 	case !t.Account.Enabled:
 		return hold(AccountDisabled, "the account is disabled; enable it, then release the hold")
+	case in.Ledger.Block != nil && !in.released(AccountReenabled):
+		return hold(AccountReenabled, "the person has left and somebody enabled the account; find out who and why before anybody gets a pass")
 	}
 	delivered := issuedFor(in.Event, in.Ledger)
 	if delivered {

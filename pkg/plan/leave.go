@@ -106,7 +106,7 @@ func shutOut(in Input, s ledger.Statement, class Class) Plan {
 func afterShutOut(in Input, s ledger.Statement, class Class) Plan {
 	a := in.Tenant.Account
 	graceEnds := in.Ledger.ProgressOf(s.Key).At.Add(in.Settings.Grace)
-	if a.Enabled && in.Ledger.Block == nil && in.Released != AccountReenabled {
+	if a.Enabled && in.Ledger.Block == nil && !in.released(AccountReenabled) {
 		// No synchronisation did that: we lifted the block, because HR took the leaving
 		// back or an operator said so.
 		return hold(AccountReenabled, "the account of a leaver was unblocked since; ask HR, then release or drop the hold")
@@ -119,7 +119,7 @@ func afterShutOut(in Input, s ledger.Statement, class Class) Plan {
 	if in.Now.Before(graceEnds) {
 		return Plan{Decision: Wait, Reason: GracePeriod, Until: graceEnds, Detail: "methods are kept until " + graceEnds.UTC().Format(time.RFC3339)}
 	}
-	if a.Enabled && in.Released != AccountReenabled {
+	if a.Enabled && !in.released(AccountReenabled) {
 		return hold(AccountReenabled, "somebody enabled the account of a leaver; ask HR, then release or drop the hold")
 	}
 	var steps []Step
@@ -146,10 +146,22 @@ func blockOutlived(in Input, why ledger.BlockedBy, class Class) Plan {
 // unblockThen lifts a leaver's block because HR took the leaving back, if the
 // owner lets that happen without an operator.
 func unblockThen(in Input, next Plan) Plan {
+	if in.Tenant == nil {
+		return Plan{Decision: ReadTenant}
+	}
+	if in.Tenant.Account == nil {
+		return Plan{Decision: Nothing, Detail: "the account is gone from the directory"}
+	}
+	if p, yes := protected(in); yes {
+		return p
+	}
+	agreed := in.released(StillBlocked) || in.released(ProtectedPerson)
 	switch {
 	case compromised(in.Ledger):
 		return hold(CompromiseStands, "the person is blocked as compromised too; an operator lets them in")
-	case !in.Settings.UnblockReturning && in.Released != StillBlocked:
+	case in.Ledger.Block.Immediate && !agreed:
+		return hold(StillBlocked, "the person was shut out at once, which only a rehire undoes by itself; release the hold to unblock the account")
+	case !in.Settings.UnblockReturning && !agreed:
 		return hold(StillBlocked, "the person was shut out before HR took it back; release the hold to unblock the account")
 	case next.Decision == Wait:
 		next.Decision, next.After, next.Steps = Act, Wait, []Step{{Action: UnblockSignIn}}
@@ -180,6 +192,9 @@ func decideCancelled(in Input) (Plan, error) {
 		return Plan{Decision: Nothing, Detail: "the leaving was withdrawn in time"}, nil
 	case d.Cancels != "joiner":
 		return Plan{}, fmt.Errorf("%w: cancels is neither joiner nor leaver", event.ErrBadData)
+	case l.Pass == nil && l.Statement != nil && (l.Statement.Type == event.Leaver || l.Statement.Type == event.LastDayChanged):
+		// It must not take the place of the leaving.
+		return Plan{Decision: Obsolete, Detail: "the person leaves or has left: there is no start to withdraw"}, nil
 	case l.Pass != nil && (l.Pass.ID != "" || !l.Pass.Issuing.IsZero()):
 		return act("the start was withdrawn after a pass was issued", Step{Action: DeletePass}), nil
 	default:

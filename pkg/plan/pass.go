@@ -32,7 +32,7 @@ func noPass(in Input) (Plan, bool) {
 	switch {
 	case t.Account.External:
 		return hold(ExternalGuest, "an account of another tenant cannot have a pass"), true
-	case in.Released != ForeignPass && foreignPass(in):
+	case !in.released(ForeignPass) && foreignPass(in):
 		return hold(ForeignPass, "the person has a pass that mfaflow did not issue; it is not replaced without an operator"), true
 	case !t.Policy.Enabled:
 		return hold(PassPolicyOff, "the tenant's Temporary Access Pass policy is disabled; enable it, then release the hold"), true

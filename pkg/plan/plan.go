@@ -8,6 +8,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -230,13 +231,16 @@ type Input struct {
 	Ledger   *ledger.Ledger
 	Settings Settings
 	Now      time.Time
-	// Released is the reason of the hold that operators released.
-	Released Reason
+	// Released are the reasons of the holds of this event that operators released.
+	Released []Reason
 	// Attempt counts how often the event was set aside before.
 	Attempt int
 	// Tenant is nil as long as the decision may not need it.
 	Tenant *Tenant
 }
+
+// released reports whether operators released the event from a hold for the reason.
+func (in Input) released(r Reason) bool { return slices.Contains(in.Released, r) }
 
 // Decide makes the decision. It is pure. An error means that the data of the
 // event does not fit its type (event.ErrBadData).
@@ -336,7 +340,7 @@ func zoneOf(in Input, name string) (*time.Location, error) {
 // empty when they may, or when two operators said so.
 func protected(in Input) (Plan, bool) {
 	why := protection(in)
-	if why == "" || in.Released == ProtectedPerson {
+	if why == "" || in.released(ProtectedPerson) {
 		return Plan{}, false
 	}
 	p := hold(ProtectedPerson, why)

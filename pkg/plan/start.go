@@ -45,7 +45,7 @@ func decideStart(in Input) (Plan, error) {
 		}
 		return wait, nil
 	}
-	if in.Now.After(opens.Add(in.Settings.PastStart)) && in.Released != StartDatePast {
+	if in.Now.After(opens.Add(in.Settings.PastStart)) && !in.released(StartDatePast) {
 		return hold(StartDatePast, fmt.Sprintf("the start date is more than %d days past", int(in.Settings.PastStart.Hours()/24))), nil
 	}
 	if deliveredFor(s, in.Ledger) {
@@ -91,7 +91,7 @@ func decideFirstDay(in Input, s ledger.Statement, opens time.Time, zone *time.Lo
 			return hold(AccountDisabled, "the account is disabled; enable it, then release the hold")
 		}
 	}
-	if why := registered(a, t.Methods, back); why != "" && in.Released != AlreadyRegistered {
+	if why := registered(a, t.Methods, back); why != "" && !in.released(AlreadyRegistered) {
 		if back {
 			return act("the person still has a way in from before: "+why, steps...)
 		}

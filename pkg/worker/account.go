@@ -19,6 +19,9 @@ func (r *run) blockSignIn(ctx context.Context, why ledger.BlockedBy) (*lane.Verd
 	l := r.turn.Ledger
 	before := l.Block
 	l.Block = &ledger.Block{Key: r.turn.Event.Key, For: why, At: r.turn.Now}
+	if s, err := plan.StatementOf(r.turn.Event); err == nil {
+		l.Block.Immediate = s.Immediate
+	}
 	if err := r.turn.Checkpoint(ctx); err != nil {
 		return nil, err
 	}

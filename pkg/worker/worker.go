@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -169,7 +170,10 @@ func (r *run) event(ctx context.Context) (lane.Verdict, error) {
 func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
 	in := plan.Input{
 		Event: r.turn.Event, Ledger: r.turn.Ledger, Settings: r.Settings, Now: r.turn.Now,
-		Released: plan.Reason(r.turn.Released), Attempt: r.turn.Attempt,
+		Attempt: r.turn.Attempt,
+	}
+	for _, reason := range r.turn.Released {
+		in.Released = append(in.Released, plan.Reason(reason))
 	}
 	p, err := plan.Decide(in)
 	if err == nil && p.Decision == plan.ReadTenant {
@@ -387,7 +391,7 @@ func (r *run) reserve(ctx context.Context, class plan.Class) (*lane.Verdict, err
 		return &verdict, err
 	}
 	d, err := r.Breaker.Reserve(guarded, breaker.Request{
-		Key: r.turn.Event.Key, Class: breaker.Class(class), People: people, Released: r.turn.Released == lane.BreakerTripped,
+		Key: r.turn.Event.Key, Class: breaker.Class(class), People: people, Released: slices.Contains(r.turn.Released, lane.BreakerTripped),
 	})
 	if err != nil {
 		if ctx.Err() != nil {
