@@ -32,6 +32,10 @@ const (
 	form
 )
 
+// maxMedia bounds a media type, which goes with what is parked (RFC 6838 section 4.2
+// allows 127 characters on each side of the slash).
+const maxMedia = 255
+
 // modeOf judges the content type, or reports false for one the source does not
 // take.
 //
@@ -45,7 +49,7 @@ func modeOf(src *source, h http.Header) (mode, string, bool) {
 		return 0, "", false
 	}
 	media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if charset, ok := params["charset"]; err != nil || ok && !strings.EqualFold(charset, "utf-8") {
+	if charset, ok := params["charset"]; err != nil || len(media) > maxMedia || ok && !strings.EqualFold(charset, "utf-8") {
 		return 0, "", false
 	}
 	isJSON := media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")
@@ -73,7 +77,8 @@ var (
 	errForm      = errors.New("not a form with each field once")
 )
 
-// decode reads the items of a delivery. No error quotes the content.
+// decode reads the items of a delivery. No error quotes the content. Beside an error
+// there is one item, the body as it came.
 func decode(m mode, media string, h http.Header, body []byte) ([]item, error) {
 	if m == form {
 		v, err := decodeForm(body)
@@ -83,12 +88,12 @@ func decode(m mode, media string, h http.Header, body []byte) ([]item, error) {
 	if m != binary || len(body) > 0 {
 		var err error
 		if value, err = strictjson.Decode(body); err != nil {
-			return nil, err
+			return []item{{nil, body, media}}, err
 		}
 	}
 	switch m {
 	case batched:
-		return decodeBatch(value)
+		return decodeBatch(body)
 	case binary:
 		return decodeBinary(media, h, value, len(body) > 0)
 	default:
@@ -96,16 +101,18 @@ func decode(m mode, media string, h http.Header, body []byte) ([]item, error) {
 	}
 }
 
-func decodeBatch(value any) ([]item, error) {
-	list, ok := value.([]any)
-	if !ok {
+// decodeBatch keeps the bytes of each event as they came: written anew they could be
+// longer than what a message takes. The batch is known to be strict JSON.
+func decodeBatch(batch []byte) ([]item, error) {
+	var list []json.RawMessage
+	if err := json.Unmarshal(batch, &list); err != nil || list == nil {
 		return nil, errNotArray
 	}
 	items := make([]item, len(list))
-	for i, v := range list {
-		raw, err := json.Marshal(v)
+	for i, raw := range list {
+		v, err := strictjson.Decode(raw)
 		if err != nil {
-			return nil, errNotArray
+			return nil, err
 		}
 		items[i] = item{v, raw, event.ContentType}
 	}

@@ -62,7 +62,7 @@ func (h *Handler) settleBus(ctx context.Context, d *delivery, id string) (result
 	d.keys = keys{origin: d.src.Name, id: id}
 	value, err := strictjson.Decode(d.items[0].raw)
 	if err != nil {
-		return h.parkBus(ctx, *d, ReasonInvalid, err.Error())
+		return h.parkBus(ctx, *d, ReasonNotDecodable, err.Error())
 	}
 	d.items[0].value = value
 	res, err := h.settle(ctx, *d)

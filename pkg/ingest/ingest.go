@@ -9,11 +9,17 @@
 //
 //	202  every event of the delivery is on the inbound queue (also: a duplicate, or
 //	     authentic content that cannot be used and is on the quarantine queue)
-//	400  not strict JSON, or a canonical event that violates its schema: the answer
+//	400  canonical events that are not strict JSON or violate their schema: the answer
 //	     names every wrong field, and nothing of the delivery is taken
 //	401  not authentic       404  no such source      405  not POST
-//	413  over 256 KiB        415  media type or content encoding not taken
-//	503  the broker did not accept in time: send the same again
+//	413  over 248 KiB        415  media type or content encoding not taken
+//	503  the broker did not accept all of it in time: send the same again
+//
+// # Why 248 KiB
+//
+// A message of the Standard tier has 256 KiB, with its properties. What is authentic
+// and cannot be used is parked as it came, together with what is wrong with it, so a
+// body of 256 KiB could be taken when it is good and only be lost when it is not.
 //
 // # Why binary mode needs signed headers
 //
@@ -26,7 +32,8 @@
 // # Why mapped payloads are parked and canonical events refused
 //
 // Who sends canonical events can correct them. An HR system cannot correct its own
-// payload, and many drop an event for good after a 4xx.
+// payload, and many drop an event for good after a 4xx. That holds for a payload that
+// is not even JSON.
 package ingest
 
 import (
@@ -46,8 +53,10 @@ import (
 	"mfaflow/pkg/webhook"
 )
 
-// MaxBody bounds a delivery; it is also what the broker's Standard tier takes.
-const MaxBody = 256 << 10
+// MaxBody bounds a delivery. It is what the broker's Standard tier takes less 8 KiB:
+// the properties of a parked message have at most 2 KiB, which travel twice when the
+// message goes in a batch.
+const MaxBody = 248 << 10
 
 // maxEvents bounds a batch, as the outputs of a mapping are bounded.
 const maxEvents = 500
@@ -201,13 +210,13 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (
 		}
 	}
 	items, err := decode(m, media, r.Header, body)
-	if err != nil {
-		return delivery{}, &refusal{status: http.StatusBadRequest, reason: "not-decodable", detail: err.Error()}
+	if err != nil && src.Format == CloudEvents {
+		return delivery{}, &refusal{status: http.StatusBadRequest, reason: string(ReasonNotDecodable), detail: err.Error()}
 	}
 	if len(items) > maxEvents {
 		return delivery{}, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-many"}
 	}
-	d := delivery{src: src, items: items, batch: m == batched}
+	d := delivery{src: src, items: items, batch: m == batched, unreadable: err}
 	if len(items) > 0 {
 		d.keys = keysOf(src, signed.ID, items[0].value, body)
 	}
@@ -218,9 +227,12 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (
 // wrong, nothing of the delivery is taken.
 func (h *Handler) settle(ctx context.Context, d delivery) (result, error) {
 	res := result{}
-	if d.src.program == nil {
+	switch {
+	case d.unreadable != nil:
+		res.parked = []parked{{key: d.keys.delivery(), reason: ReasonNotDecodable, detail: d.unreadable.Error(), item: d.items[0]}}
+	case d.src.program == nil:
 		res = h.judge(d)
-	} else {
+	default:
 		var err error
 		if res, err = h.translate(ctx, d); err != nil {
 			return result{}, err

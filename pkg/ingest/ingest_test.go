@@ -286,6 +286,7 @@ func TestAnswers(t *testing.T) {
 		{"BinaryWithoutData", signHeaders(request("headers", "application/json", ""), "", attributes...), 400, "", "/data"},
 		{"Batch", signed(t, "hr", batchType, "m", "["+good+","+joiner("b")+"]"), 202, "inbound:employee.joiner inbound:employee.joiner", ""},
 		{"EmptyBatch", signed(t, "hr", batchType, "m", "[]"), 202, "", ""},
+		{"BatchNull", signed(t, "hr", batchType, "m", "null"), 400, "", "array"},
 		{"BatchOfOtherThings", signed(t, "hr", batchType, "m", good), 400, "", "array"},
 		{"BatchAllOrNothing", signed(t, "hr", batchType, "m", "["+good+","+typo+"]"), 400, "", "/1/data/startDate"},
 		{"BatchPartlyParked", signed(t, "hr", batchType, "m", "["+good+","+strings.Replace(good, "employee.joiner", "employee.promoted", 1)+"]"), 202, "inbound:employee.joiner quarantine:unknown-type", ""},
@@ -294,7 +295,7 @@ func TestAnswers(t *testing.T) {
 		{"MappedFanOut", signed(t, "flat", "application/json", "m", `[{"type":"joiner","employeeId":"E1","startDate":"2026-11-30"},{"type":"leaver","employeeId":"E2","lastDay":"2026-11-30"}]`), 202, "inbound:employee.joiner inbound:employee.leaver", ""},
 		{"MappedToNothing", signed(t, "flat", "application/json", "m", `[]`), 202, "", ""},
 		{"Form", signed(t, "flat", "application/x-www-form-urlencoded", "m", form), 202, "inbound:employee.joiner", ""},
-		{"FormFieldTwice", signed(t, "flat", "application/x-www-form-urlencoded", "m", form+"&type=leaver"), 400, "", "once"},
+		{"FormFieldTwice", signed(t, "flat", "application/x-www-form-urlencoded", "m", form+"&type=leaver"), 202, "quarantine:not-decodable", ""},
 
 		{"UnknownSource", signed(t, "nobody", structuredType, "m", good), 404, "", ""},
 		{"SourceWithoutURL", signed(t, "bus", structuredType, "m", good), 404, "", ""},
@@ -310,6 +311,7 @@ func TestAnswers(t *testing.T) {
 			r.Header.Del("Content-Type")
 			return r
 		}(), 415, "", ""},
+		{"EndlessMediaType", signed(t, "hr", "application/"+strings.Repeat("x", 300)+"+json", "m", good), 415, "", ""},
 		{"Text", signed(t, "hr", "text/plain", "m", good), 415, "", ""},
 		{"OtherEventFormat", signed(t, "hr", "application/cloudevents+avro", "m", good), 415, "", ""},
 		{"OtherCharset", signed(t, "hr", "application/cloudevents+json; charset=latin1", "m", good), 415, "", ""},
@@ -337,7 +339,12 @@ func TestAnswers(t *testing.T) {
 		{"PassAddressInAnEvent", signed(t, "hr", structuredType, "m", strings.Replace(good, `"data":{`, `"data":{"deliverTo":"eve@evil.example",`, 1)), 400, "", "/data/deliverTo"},
 		{"OurOwnAttributeFromOutside", signed(t, "hr", structuredType, "m", strings.Replace(good, `{"spec`, `{"userid":"5b0e9c1e-0000-4000-8000-000000001043","spec`, 1)), 400, "", "/userid"},
 		{"OurOwnAttributeInAHeader", covered("ce-key", "x"), 400, "", "/key"},
-		{"MappedTruncated", signed(t, "flat", "application/json", "m", `{"type":`), 400, "", "JSON"},
+		{"MappedTruncated", signed(t, "flat", "application/json", "m", `{"type":`), 202, "quarantine:not-decodable", ""},
+		{"MappedEmpty", signed(t, "flat", "application/json", "m", ""), 202, "quarantine:not-decodable", ""},
+		{"MappedDuplicateKey", signed(t, "flat", "application/json", "m", `{"type":"joiner","type":"leaver"}`), 202, "quarantine:not-decodable", ""},
+		{"MappedByteOrderMark", signed(t, "flat", "application/json", "m", "\ufeff{}"), 202, "quarantine:not-decodable", ""},
+		{"MappedLoneSurrogate", signed(t, "flat", "application/json", "m", `{"a":"\ud800"}`), 202, "quarantine:not-decodable", ""},
+		{"MappedNotDecodableUnsigned", request("flat", "application/json", `{"type":`), 401, "", ""},
 
 		{"UnknownType", signed(t, "hr", structuredType, "m", strings.Replace(good, "employee.joiner", "employee.promoted", 1)), 202, "quarantine:unknown-type", ""},
 		{"UnknownVersion", signed(t, "hr", structuredType, "m", strings.Replace(good, `"data":{`, `"dataschema":"https://mfaflow.dev/schemas/employee.joiner.v99.json","data":{`, 1)), 202, "quarantine:unknown-version", ""},
@@ -713,7 +720,7 @@ func TestEventBridge(t *testing.T) {
 		"OtherDetailType":  {bus("hr.acme", "Ping", joiner("a")), "quarantine:unknown-source", "eventbridge:" + id},
 		"UnknownSource":    {bus("hr.nobody", "Event", flat), "quarantine:unknown-source", "eventbridge:" + id},
 		"InvalidCanonical": {bus("hr.acme", "Event", strings.Replace(joiner("a"), "2026-11-30", "soon", 1)), "quarantine:invalid-event", "bus:" + id},
-		"DuplicateKey":     {bus("hr.acme", "Event", `{"type":"a","type":"b"}`), "quarantine:invalid-event", "bus:" + id},
+		"DuplicateKey":     {bus("hr.acme", "Event", `{"type":"a","type":"b"}`), "quarantine:not-decodable", "bus:" + id},
 		"MappingFails":     {bus("hr.flat", "x", `"x"`), "quarantine:mapping-failed", "bus-flat:" + id},
 		"OutOfScope":       {bus("hr.flat", "x", `{"type":"mfa.reregister","employeeId":"E1","mode":"full","requestedBy":"daniela.rossi@contoso.example","ticket":"INC20110"}`), "quarantine:out-of-scope", "bus-flat:" + id},
 	}

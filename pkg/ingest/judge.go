@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
@@ -23,6 +22,9 @@ type Reason string
 const (
 	// ReasonMapping: the mapping program fails on the payload.
 	ReasonMapping Reason = "mapping-failed"
+	// ReasonNotDecodable: the payload of a mapped source, or what the bus delivers, is
+	// not strict JSON, or no form with each field once.
+	ReasonNotDecodable Reason = "not-decodable"
 	// ReasonInvalid: what the mapping gives, or the bus delivers, violates the schema.
 	ReasonInvalid Reason = "invalid-event"
 	// ReasonUnknownType and ReasonUnknownVersion: the sender may be ahead of us.
@@ -59,6 +61,8 @@ type delivery struct {
 	receivedAt  time.Time
 	correlation string
 	items       []item
+	// unreadable says why the one item of a mapped source has no value.
+	unreadable error
 	// batch makes the pointers to wrong fields begin with the index of the event.
 	batch bool
 }
@@ -197,13 +201,13 @@ func inbound(e event.Event) (queue.Message, error) {
 	}, nil
 }
 
-// maxDetail keeps the properties of a message well under the broker's 64 KB.
+// maxDetail is in bytes. With it the properties of a parked message stay under 2 KiB.
 const maxDetail = 1024
 
 func (p parked) message(d delivery) queue.Message {
 	detail := p.detail
-	if utf8.RuneCountInString(detail) > maxDetail {
-		detail = string([]rune(detail)[:maxDetail]) + "…"
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
 	}
 	m := queue.Message{
 		ID: p.key, Key: p.key, CorrelationID: d.correlation, ContentType: p.item.media, Body: p.item.raw,
