@@ -379,3 +379,33 @@ func (w *world) personal(user string) string {
 	}
 	return u.OtherMails[0]
 }
+
+// What a name can hold does not get out of its line, nor the pass out of the tenant.
+func TestHostileNamesAndForeignManagers(t *testing.T) {
+	t.Run("name", func(t *testing.T) {
+		w := newWorld(t)
+		w.clock.Set(leadUp)
+		w.tenant.Mutate(func(t *graphsim.Tenant) {
+			t.User(lenaID).DisplayName = "Lena\r\nBcc: mallory@evil.example\u2028Pass: 1234\u202e\u0085\u009b"
+		})
+		w.post(w.joiner("m1", "E1004", start), 202)
+		w.work()
+		mail := w.tenant.Mailbox(amara)
+		if len(mail) != 1 || strings.ContainsAny(mail[0].Subject, "\r\n\u2028\u202e\u0085\u009b") || len(mail[0].Bcc) != 0 {
+			t.Fatalf("%+v", mail)
+		}
+		if got := w.delivered(amara); len(got) != 1 || got[0] == "1234" {
+			t.Errorf("passes in the mail: %d", len(got))
+		}
+	})
+	t.Run("manager of another tenant", func(t *testing.T) {
+		w := newWorld(t)
+		w.clock.Set(leadUp)
+		w.tenant.Mutate(func(t *graphsim.Tenant) { t.User(lenaID).Manager = "10000000-0000-4000-8000-000000000023" })
+		w.post(w.joiner("m1", "E1004", start), 202)
+		w.work()
+		if got := w.waits(lenaID); got != "held: no-recipient" {
+			t.Errorf("lane %s", got)
+		}
+	})
+}

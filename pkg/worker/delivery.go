@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
@@ -113,7 +114,8 @@ type ManagerMail struct {
 // Name implements Channel.
 func (ManagerMail) Name() string { return "manager" }
 
-// Recipient implements Channel: a manager who is enabled and has a mailbox.
+// Recipient implements Channel: a manager who is enabled and has a mailbox of this
+// tenant.
 func (m ManagerMail) Recipient(ctx context.Context, person identity.Account, _ *ledger.Ledger, _ time.Time) (Recipient, bool, error) {
 	manager, err := m.Directory.Manager(ctx, person.ID)
 	if errors.Is(err, identity.ErrNotFound) {
@@ -121,7 +123,7 @@ func (m ManagerMail) Recipient(ctx context.Context, person identity.Account, _ *
 	} else if err != nil {
 		return Recipient{}, false, err
 	}
-	ok := manager.Enabled && manager.Mail != "" && manager.ID != person.ID
+	ok := manager.Enabled && manager.Mail != "" && manager.ID != person.ID && !manager.Guest && !manager.External
 	return Recipient{Address: manager.Mail, Person: person}, ok, nil
 }
 
@@ -201,10 +203,11 @@ func local(t time.Time, zone *time.Location) string {
 	return t.In(zone).Format("Monday, 2 January 2006, 15:04 MST")
 }
 
-// headerSafe keeps a display name from breaking out of a subject line.
+// headerSafe keeps a display name from breaking out of its line, or from showing
+// itself in another order than it is written in.
 func headerSafe(s string) string {
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
+		if !unicode.IsPrint(c) {
 			return ' '
 		}
 		return c
