@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"mfaflow/pkg/lane"
 	graphsim "mfaflow/pkg/sim/graph"
 )
 
@@ -117,11 +118,45 @@ func TestLeavingOfASyncedPersonIsTakenBack(t *testing.T) {
 	w.clock.Advance(time.Minute)
 	w.post(w.statement("c1", "employee.cancelled", map[string]any{"person": map[string]any{"employeeId": "E1020"}, "cancels": "leaver"}), 202)
 	w.work()
+	if w.enabled(peter) {
+		t.Error("HR alone undid an immediate leaving")
+	}
+	w.decide(user, lane.Release, "olga")
 	w.at(t0.Add(30 * 24 * time.Hour))
 	if !w.enabled(peter) || len(w.methods(peter)) == 0 {
 		t.Error("the person was shut out again")
 	}
 	if got := w.waits(user); got != "held: account-enabled-again" {
 		t.Errorf("lane %s: only a rehire or an operator ends an immediate leaving", got)
+	}
+}
+
+// HR systems send the record after the word: a last day that follows an immediate
+// leaving lets nobody back in.
+func TestALastDayDoesNotUndoAnImmediateLeaving(t *testing.T) {
+	w := newWorld(t)
+	w.worker.Settings.UnblockReturning = true
+	w.post(w.leaver("l1", "E1027", map[string]any{"immediate": true}), 202)
+	w.work()
+	w.clock.Advance(time.Minute)
+	w.post(w.leaver("l2", "E1027", map[string]any{"lastDay": "2026-11-30", "timeZone": berlin}), 202)
+	w.work()
+	if w.enabled(victor) {
+		t.Error("a later date let an immediate leaver back in")
+	}
+}
+
+// An offer that is withdrawn does not take a leaving back.
+func TestWithdrawnOfferDoesNotUndoALeaving(t *testing.T) {
+	w := newWorld(t)
+	w.post(w.leaver("l1", "E1027", map[string]any{"lastDay": "2026-11-30", "timeZone": berlin}), 202)
+	w.work()
+	w.clock.Advance(time.Minute)
+	w.post(w.statement("c1", "employee.cancelled", map[string]any{"person": map[string]any{"employeeId": "E1027"}, "cancels": "joiner"}), 202)
+	w.work()
+	w.at(t0.Add(8 * 24 * time.Hour))
+	w.at(t0.Add(30 * 24 * time.Hour))
+	if w.enabled(victor) || len(w.methods(victor)) != 0 {
+		t.Error("the leaving was made obsolete")
 	}
 }
