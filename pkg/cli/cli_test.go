@@ -90,7 +90,7 @@ func TestCommandLines(t *testing.T) {
 		"settings of one":        {args: []string{"config", "hr-events"}, code: 0, stdout: "| `MFAFLOW_LISTEN` |"},
 		"settings of nobody":     {args: []string{"config", "nobody"}, code: 2, stderr: "Error: unknown function \"nobody\": there are hr-events, identity-router, identity-worker, flag-notifier\n"},
 		"check without a name":   {args: []string{"config", "--check"}, code: 2, stderr: "--check needs the name of a function"},
-		"check of bad settings":  {args: []string{"config", "hr-events", "--check"}, code: 1, stderr: "hr-events would not start:\nMFAFLOW_SOURCES is required\nTry: mfaflow config hr-events\n"},
+		"check of bad settings":  {args: []string{"config", "hr-events", "--check"}, code: 1, stderr: "hr-events would not start:\nMFAFLOW_SOURCES is required\nMFAFLOW_SERVICEBUS_NAMESPACE is required, or MFAFLOW_SERVICEBUS_CONNECTION_STRING in development\nTry: mfaflow config hr-events\n"},
 		"functions not built":    {args: []string{"local", "--bin", "/nowhere"}, code: 1, stderr: "Error: function not built: /nowhere/flag-notifier\nTry: make build, or --bin FOLDER\n"},
 		"tenant that is no file": {args: []string{"graph", "--tenant", "/nowhere"}, code: 1, stderr: "no such file"},
 	} {
@@ -121,12 +121,71 @@ func clear(t *testing.T) {
 	}
 }
 
-func TestConfigCheckAccepts(t *testing.T) {
-	clear(t)
-	t.Setenv("MFAFLOW_SOURCES", "[]")
-	t.Setenv("MFAFLOW_SERVICEBUS_CONNECTION_STRING", "Endpoint=sb://localhost")
-	if got := run(t, "", nil, "config", "hr-events", "--check"); got.code != 0 || got.stdout != "hr-events: the settings are complete\n" {
-		t.Errorf("got %+v", got)
+const connection = "Endpoint=sb://localhost;SharedAccessKeyName=k;SharedAccessKey=k;UseDevelopmentEmulator=true"
+
+// The check refuses what the function would refuse, all of it at once.
+func TestConfigCheck(t *testing.T) {
+	const source = `{"name": "workday", "format": "cloudevents", "types": ["employee.*"], "verify": {"preset": "standard-webhooks"}}`
+	app := []string{
+		"MFAFLOW_SERVICEBUS_CONNECTION_STRING", connection, "MFAFLOW_TENANT_ID", "contoso.com", "MFAFLOW_CLIENT_ID", "c", "MFAFLOW_CLIENT_SECRET", "s",
+	}
+	for name, c := range map[string]struct {
+		function string
+		vars     []string
+		want     []string // each must be contained, in order; none means accepted
+	}{
+		"hr-events complete": {"hr-events", []string{
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", connection, "MFAFLOW_SOURCES", "[" + source + "]", "MFAFLOW_SOURCE_KEYS", `{"workday": ["` + key + `"]}`,
+		}, nil},
+		"garbage and no keys": {"hr-events", []string{"MFAFLOW_SERVICEBUS_CONNECTION_STRING", "hunter2", "MFAFLOW_SOURCES", "[" + source + "]"}, []string{
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING is not a connection string", `MFAFLOW_SOURCES: source "workday": `,
+		}},
+		"keys of nobody, a source twice": {"hr-events", []string{
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", connection, "MFAFLOW_SOURCES", "[" + source + "," + source + "]",
+			"MFAFLOW_SOURCE_KEYS", `{"workday": ["` + key + `"], "other": ["` + key + `"]}`,
+		}, []string{`keys of "other": no source of that name`, `source "workday": is there twice`}},
+		"no sources": {"hr-events", []string{"MFAFLOW_SERVICEBUS_CONNECTION_STRING", connection, "MFAFLOW_SOURCES", "[]"}, []string{
+			"MFAFLOW_SOURCES: no source is configured",
+		}},
+		"keys that do not parse": {"hr-events", []string{
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", connection, "MFAFLOW_SOURCES", `{"name": 1}`, "MFAFLOW_SOURCE_KEYS", "hunter2",
+		}, []string{"MFAFLOW_SOURCE_KEYS is not a JSON object", "MFAFLOW_SOURCES: sources: "}},
+		"router complete": {"identity-router", app, nil},
+		"bad record source": {"identity-router", append([]string{
+			"MFAFLOW_RECORD_SOURCES", `[{"source": "workday", "url": "http://hunter2.example/{employeeId}", "mapping": "nosuch"}]`, "MFAFLOW_SESSIONS", "0",
+		}, app...), []string{
+			"MFAFLOW_SESSIONS is not between 1 and 256", `MFAFLOW_RECORD_SOURCES: hr api "workday": mapping: `, "url: is not https",
+		}},
+		"notifier with a bad key": {"flag-notifier", []string{
+			"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/", "MFAFLOW_FLAG_WEBHOOK_KEY", "hunter2", "MFAFLOW_IDLE_EXIT", "hunter2",
+		}, []string{
+			"MFAFLOW_IDLE_EXIT is not a duration", "MFAFLOW_SERVICEBUS_NAMESPACE is required", "MFAFLOW_FLAG_WEBHOOK_KEY is not whsec_",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clear(t)
+			for i := 0; i < len(c.vars); i += 2 {
+				t.Setenv(c.vars[i], c.vars[i+1])
+			}
+			got := run(t, "", nil, "config", c.function, "--check")
+			if len(c.want) == 0 {
+				if got.code != 0 || got.stdout != c.function+": the settings are complete\n" {
+					t.Errorf("got %+v", got)
+				}
+				return
+			}
+			rest := got.stderr
+			for _, want := range c.want {
+				_, after, ok := strings.Cut(rest, want)
+				if !ok {
+					t.Errorf("%q is not in %q", want, rest)
+				}
+				rest = after
+			}
+			if got.code != 1 || strings.Contains(got.stderr, "hunter2") {
+				t.Errorf("got %+v", got)
+			}
+		})
 	}
 }
 

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/config"
+	"mfaflow/pkg/hrapi"
+	"mfaflow/pkg/ingest"
 )
 
 func newConfig() *cobra.Command {
@@ -55,9 +59,53 @@ func checkSettings(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	if err := config.Load(settings); err != nil {
+	if err := refusal(settings); err != nil {
 		return hint(fmt.Errorf("%s would not start:\n%w", name, err), "mfaflow config %s", name)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the settings are complete\n", name)
+	return err
+}
+
+// refusal is why a function would not start in this environment: what its settings
+// are refused for, and what it finds when it opens the documents in them.
+func refusal(settings config.Settings) error {
+	err := config.Load(settings)
+	unread, _ := errors.AsType[config.SettingsError](err)
+	problems := []error{err}
+	about := func(variable string, err error) {
+		if err != nil && !unread.Concern(variable) {
+			problems = append(problems, fmt.Errorf("%s: %w", variable, err))
+		}
+	}
+	switch s := settings.(type) {
+	case *config.HREvents:
+		about("MFAFLOW_SOURCES", sourcesOpen(s, !unread.Concern("MFAFLOW_SOURCE_KEYS")))
+	case *config.IdentityRouter:
+		about("MFAFLOW_RECORD_SOURCES", recordsOpen(s))
+	}
+	return errors.Join(problems...)
+}
+
+// sourcesOpen checks the sources with their keys; when the keys could not be read,
+// only what does not depend on them.
+func sourcesOpen(s *config.HREvents, keys bool) error {
+	sources, err := ingest.ParseSources(s.Sources.Bytes())
+	if err != nil || !keys {
+		return err
+	}
+	sources, err = ingest.WithKeys(sources, s.SourceKeys)
+	return errors.Join(err, ingest.Validate(sources))
+}
+
+func recordsOpen(s *config.IdentityRouter) error {
+	apis, err := hrapi.Parse(s.RecordSources.Bytes())
+	if err != nil {
+		return err
+	}
+	schemas, err := catalog.New()
+	if err != nil {
+		return err
+	}
+	_, err = hrapi.New(apis, schemas, nil)
 	return err
 }

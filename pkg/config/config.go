@@ -9,7 +9,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -28,14 +27,14 @@ const SigningKey = "MFAFLOW_SIGNING_KEY"
 // *IdentityWorker, *FlagNotifier.
 type Settings interface {
 	// problems are the values that parse and yet cannot be.
-	problems() []error
+	problems() SettingsError
 }
 
-// Load fills the settings from the environment. It reports every problem at once,
-// in the order of the struct: values that do not parse, values that cannot be, and
-// variables of ours that no function knows, which are misspellings.
+// Load fills the settings from the environment. Its error is SettingsError and holds every
+// problem at once: values that do not parse, in the order of the struct, values that
+// cannot be, and variables of ours that no function knows, which are misspellings.
 func Load(s Settings) error {
-	var problems []error
+	var found SettingsError
 	v := reflect.ValueOf(s).Elem()
 	all := fields(v.Type())
 	missing := func(f reflect.StructField) bool { return required(f) && v.FieldByIndex(f.Index).IsZero() }
@@ -43,37 +42,46 @@ func Load(s Settings) error {
 	// them all, but costs a cold start a third of a millisecond when all is well.
 	if envconfig.Process(prefix, s) != nil || slices.ContainsFunc(all, missing) {
 		for _, f := range all {
-			if err := process(f, v.FieldByIndex(f.Index)); err != nil {
-				problems = append(problems, err)
+			if what := process(f, v.FieldByIndex(f.Index)); what != "" {
+				found = append(found, Problem{variable(f), what})
 			}
 		}
 	}
-	if len(problems) == 0 {
-		problems = s.problems()
+	unread := found
+	for _, p := range s.problems() {
+		// A value that did not parse is not there to be judged.
+		if !unread.Concern(p.Variable) {
+			found = append(found, p)
+		}
 	}
-	return errors.Join(append(problems, misspelled(all)...)...)
+	if found = append(found, misspelled(all)...); len(found) > 0 {
+		return found
+	}
+	return nil
 }
 
 func required(f reflect.StructField) bool { return f.Tag.Get("required") == "true" }
 
-// process reads one field, as a struct of its own.
-func process(f reflect.StructField, to reflect.Value) error {
+// process reads one field, as a struct of its own. It returns what is wrong with it.
+func process(f reflect.StructField, to reflect.Value) (what string) {
 	one := reflect.New(reflect.StructOf([]reflect.StructField{{Name: f.Name, Type: f.Type, Tag: f.Tag}}))
 	err := envconfig.Process(prefix, one.Interface())
 	if parse := (*envconfig.ParseError)(nil); errors.As(err, &parse) {
 		// ParseError prints the value, and so may its cause.
-		what := "is not " + describe(f.Type)
 		if cause := decodeError(""); errors.As(parse.Err, &cause) {
-			what = string(cause)
+			return string(cause)
 		}
-		return fmt.Errorf("%s %s", parse.KeyName, what)
+		return "is not " + describe(f.Type)
 	}
 	value := one.Elem().Field(0)
 	if required(f) && (err != nil || value.IsZero()) {
-		return fmt.Errorf("%s is required", variable(f))
+		return "is required"
+	}
+	if err != nil {
+		return "cannot be read"
 	}
 	to.Set(value)
-	return err
+	return ""
 }
 
 // decodeError is an error of our own decoders, which quote no values.
@@ -109,7 +117,7 @@ func fields(t reflect.Type) []reflect.StructField {
 
 // misspelled finds variables that begin like ours and are none. Those of another
 // function are none of own and yet fine.
-func misspelled(own []reflect.StructField) []error {
+func misspelled(own []reflect.StructField) SettingsError {
 	var strangers []string
 	for _, pair := range os.Environ() {
 		name, _, _ := strings.Cut(pair, "=")
@@ -127,19 +135,19 @@ func misspelled(own []reflect.StructField) []error {
 			known[variable(x)] = true
 		}
 	}
-	var problems []error
+	var found SettingsError
 	for _, name := range strangers {
 		if known[name] {
 			continue
 		}
-		err := fmt.Errorf("%s is no setting", name)
+		what := "is no setting"
 		if near := nearest(name, known); near != "" {
-			err = fmt.Errorf("%s is no setting; did you mean %s?", name, near)
+			what += "; did you mean " + near + "?"
 		}
-		problems = append(problems, err)
+		found = append(found, Problem{name, what})
 	}
-	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return problems
+	slices.SortFunc(found, func(a, b Problem) int { return strings.Compare(a.Variable, b.Variable) })
+	return found
 }
 
 // nearest is the known name that takes the fewest edits, if few are enough.

@@ -1,16 +1,21 @@
 package config_test
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/go-cmp/cmp"
 
 	"mfaflow/pkg/config"
@@ -19,6 +24,8 @@ import (
 )
 
 const connection = "Endpoint=sb://127.0.0.1:5672;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true"
+
+const noConnection = "MFAFLOW_SERVICEBUS_CONNECTION_STRING is not a connection string such as Endpoint=sb://host;SharedAccessKeyName=name;SharedAccessKey=key"
 
 // set makes the environment hold these variables of ours and no others.
 func set(t *testing.T, vars map[string]string) {
@@ -131,6 +138,37 @@ func TestRefused(t *testing.T) {
 	}{
 		"nothing set": {"identity-worker", nil, []string{
 			"MFAFLOW_SOURCE_SCOPES is required", "MFAFLOW_DEFAULT_TIME_ZONE is required",
+			"MFAFLOW_SERVICEBUS_NAMESPACE is required, or MFAFLOW_SERVICEBUS_CONNECTION_STRING in development",
+			"MFAFLOW_TENANT_ID is required", "MFAFLOW_CLIENT_ID is required",
+			"MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE",
+			"MFAFLOW_MAIL_SENDER is required to send mail",
+		}},
+		"what did not parse is not judged again": {"identity-worker", with(worker,
+			"MFAFLOW_SESSIONS", "hunter2", "MFAFLOW_DELIVERY", "hunter2", "MFAFLOW_MAIL_SENDER", "-", "MFAFLOW_MAX_STARTS", "0"), []string{
+			"MFAFLOW_SESSIONS is not a whole number",
+			"MFAFLOW_DELIVERY names a channel that is none of manager, personal-mail and handover",
+			"MFAFLOW_MAX_STARTS is not between 1 and 1000",
+		}},
+		"connection string is garbage": {"hr-events", with(hrEvents, "MFAFLOW_SERVICEBUS_CONNECTION_STRING", "hunter2"), []string{noConnection}},
+		"connection string without a key": {"hr-events", with(hrEvents,
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", "Endpoint=sb://hunter2;SharedAccessKeyName=k"), []string{noConnection}},
+		"connection string without a key name": {"hr-events", with(hrEvents,
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", "Endpoint=sb://hunter2;SharedAccessKey=k"), []string{noConnection}},
+		"connection string of another scheme": {"hr-events", with(hrEvents,
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", "Endpoint=https://hunter2;SharedAccessKeyName=k;SharedAccessKey=k"), []string{noConnection}},
+		"connection string without a host": {"hr-events", with(hrEvents,
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", "Endpoint=sb://;SharedAccessKeyName=hunter2;SharedAccessKey=k"), []string{noConnection}},
+		"connection string and a misread emulator switch": {"hr-events", with(hrEvents,
+			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", "Endpoint=sb://h;SharedAccessKeyName=k;SharedAccessKey=k;UseDevelopmentEmulator=hunter2"), []string{noConnection}},
+		"app registration": {"identity-router", with(router, "MFAFLOW_TENANT_ID", "hunter2/", "MFAFLOW_CLIENT_SECRET", "-", "MFAFLOW_CLIENT_CERTIFICATE", "hunter2"), []string{
+			"MFAFLOW_TENANT_ID is neither an id nor a domain",
+			"MFAFLOW_CLIENT_CERTIFICATE is not PEM with a certificate and an unencrypted private key",
+		}},
+		"Graph with a version": {"identity-router", with(router, "MFAFLOW_GRAPH_URL", "https://graph.microsoft.com/v1.0"), []string{
+			"MFAFLOW_GRAPH_URL has a path: the version belongs to the requests",
+		}},
+		"no port": {"hr-events", with(hrEvents, "MFAFLOW_LISTEN", "127.0.0.1:hunter2"), []string{
+			"MFAFLOW_LISTEN is not an address such as 127.0.0.1:8080",
 		}},
 		"all missing values at once": {"identity-router", nil, []string{
 			"MFAFLOW_SERVICEBUS_NAMESPACE is required, or MFAFLOW_SERVICEBUS_CONNECTION_STRING in development",
@@ -271,7 +309,7 @@ func TestUnknownFunction(t *testing.T) {
 func TestSecretsDoNotShow(t *testing.T) {
 	const canary = "canary-4711"
 	set(t, with(worker,
-		"MFAFLOW_SERVICEBUS_NAMESPACE", "-", "MFAFLOW_SERVICEBUS_CONNECTION_STRING", canary, "MFAFLOW_CLIENT_SECRET", canary,
+		"MFAFLOW_SERVICEBUS_NAMESPACE", "-", "MFAFLOW_SERVICEBUS_CONNECTION_STRING", connection+";EntityPath="+canary, "MFAFLOW_CLIENT_SECRET", canary,
 		"MFAFLOW_SOURCES", `["`+canary+`"]`, "MFAFLOW_SOURCE_KEYS", `{"a": ["`+canary+`"]}`,
 		"MFAFLOW_TEAMS_WEBHOOK_URL", "https://prod.logic.azure.com/?sig="+canary, "MFAFLOW_SLACK_WEBHOOK_URL", "https://hooks.slack.com/"+canary,
 		"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/"+canary,
@@ -328,6 +366,61 @@ func FuzzErrorsDoNotRepeatValues(f *testing.F) {
 					t.Errorf("accepted %q", id)
 				}
 			}
+		}
+	})
+}
+
+func TestCertificate(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	certificate, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, secret := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	for name, c := range map[string]struct {
+		text string
+		good bool
+	}{
+		"both":             {string(cert) + string(secret), true},
+		"key first":        {string(secret) + string(cert), true},
+		"no key":           {string(cert), false},
+		"no certificate":   {string(secret), false},
+		"two keys":         {string(cert) + string(secret) + string(secret), false},
+		"damaged":          {string(cert) + string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: key})), false},
+		"newlines escaped": {strings.ReplaceAll(string(cert)+string(secret), "\n", `\n`), false},
+	} {
+		set(t, with(router, "MFAFLOW_CLIENT_SECRET", "-", "MFAFLOW_CLIENT_CERTIFICATE", c.text))
+		if err := config.Load(&config.IdentityRouter{}); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What the settings take for a connection string the SDK takes as well.
+func FuzzConnectionString(f *testing.F) {
+	for _, v := range []string{
+		connection, "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=a=b;EntityPath=q",
+		"endpoint=sb://h;sharedaccesssignature=SharedAccessSignature sr=h&sig=x&se=1&skn=k", "garbage", "Endpoint=sb://h", ";;=", "Endpoint=sb://%zz;a=b",
+	} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		if v == "" || strings.Contains(v, "\x00") {
+			t.Skip("the system takes no such variable, or it is not set")
+		}
+		t.Setenv("MFAFLOW_SERVICEBUS_CONNECTION_STRING", v)
+		t.Setenv("MFAFLOW_SOURCES", "[]")
+		refused := config.Load(&config.HREvents{})
+		if _, err := azservicebus.NewClientFromConnectionString(v, nil); err != nil && refused == nil {
+			t.Errorf("accepted, and yet %v", err)
 		}
 	})
 }

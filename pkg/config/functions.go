@@ -1,13 +1,16 @@
 package config
 
 import (
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -178,26 +181,34 @@ func New(name string) (Settings, error) {
 	return nil, fmt.Errorf("%w %q: there are %s", ErrUnknownFunction, name, strings.Join(Functions(), ", "))
 }
 
-func (c *HREvents) problems() []error {
-	var p problemList
+func (c *HREvents) problems() SettingsError {
+	var p SettingsError
 	c.Broker.check(&p)
 	if c.ServicebusNamespace != "" {
 		c.App.check(&p)
 	}
 	p.queues([]string{"INBOUND_QUEUE", "QUARANTINE_QUEUE"}, c.InboundQueue, c.QuarantineQueue)
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if !isAddress(c.Listen) {
 		p.add("LISTEN", "is not an address such as 127.0.0.1:8080")
 	}
 	p.duration("SEND_TIMEOUT", c.SendTimeout, time.Millisecond, time.Minute)
 	return p
 }
 
-func (c *IdentityRouter) problems() []error {
-	var p problemList
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func (c *IdentityRouter) problems() SettingsError {
+	var p SettingsError
 	c.Broker.check(&p)
 	c.App.check(&p)
-	p.https("GRAPH_URL", c.GraphURL)
-	p.number("GRAPH_WORKERS", c.GraphWorkers, 1, 1000)
+	c.Directory.check(&p)
 	p.queues([]string{"INBOUND_QUEUE", "LANES_QUEUE", "FLAGS_QUEUE", "QUARANTINE_QUEUE"},
 		c.InboundQueue, c.LanesQueue, c.FlagsQueue, c.QuarantineQueue)
 	c.Drain.check(&p)
@@ -207,12 +218,11 @@ func (c *IdentityRouter) problems() []error {
 	return p
 }
 
-func (c *IdentityWorker) problems() []error {
-	var p problemList
+func (c *IdentityWorker) problems() SettingsError {
+	var p SettingsError
 	c.Broker.check(&p)
 	c.App.check(&p)
-	p.https("GRAPH_URL", c.GraphURL)
-	p.number("GRAPH_WORKERS", c.GraphWorkers, 1, 1000)
+	c.Directory.check(&p)
 	p.queues([]string{"LANES_QUEUE", "FLAGS_QUEUE", "CONTROL_QUEUE"}, c.LanesQueue, c.FlagsQueue, c.ControlQueue)
 	c.Drain.check(&p)
 	c.Breaker.check(&p)
@@ -247,11 +257,14 @@ func (c *IdentityWorker) problems() []error {
 	return p
 }
 
-func (b Broker) check(p *problemList) {
+func (b Broker) check(p *SettingsError) {
 	switch {
 	case b.ServicebusConnectionString.IsSet() && b.ServicebusNamespace != "":
 		p.add("SERVICEBUS_NAMESPACE", "excludes "+prefix+"_SERVICEBUS_CONNECTION_STRING")
 	case b.ServicebusConnectionString.IsSet():
+		if !isConnectionString(b.ServicebusConnectionString.Reveal()) {
+			p.add("SERVICEBUS_CONNECTION_STRING", "is not a connection string such as Endpoint=sb://host;SharedAccessKeyName=name;SharedAccessKey=key")
+		}
 	case b.ServicebusNamespace == "":
 		p.add("SERVICEBUS_NAMESPACE", "is required, or "+prefix+"_SERVICEBUS_CONNECTION_STRING in development")
 	case strings.ContainsAny(b.ServicebusNamespace, ":/@ ") || !strings.Contains(b.ServicebusNamespace, "."):
@@ -259,9 +272,38 @@ func (b Broker) check(p *problemList) {
 	}
 }
 
-func (a App) check(p *problemList) {
-	if a.TenantID == "" {
+// isConnectionString checks the syntax that the SDK reads and the portal writes: an
+// endpoint with a key or with a signature made of one.
+func isConnectionString(s string) bool {
+	parts := map[string]string{}
+	for pair := range strings.SplitSeq(s, ";") {
+		if pair == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return false
+		}
+		parts[strings.ToLower(name)] = value
+	}
+	u, err := url.Parse(parts["endpoint"])
+	if err != nil || u.Scheme != "sb" || u.Host == "" || u.User != nil {
+		return false
+	}
+	if v, given := parts["usedevelopmentemulator"]; given {
+		if _, err := strconv.ParseBool(v); err != nil {
+			return false
+		}
+	}
+	return parts["sharedaccesskeyname"] != "" && parts["sharedaccesskey"] != "" || parts["sharedaccesssignature"] != ""
+}
+
+func (a App) check(p *SettingsError) {
+	switch {
+	case a.TenantID == "":
 		p.add("TENANT_ID", "is required")
+	case strings.Trim(strings.ToLower(a.TenantID), "abcdefghijklmnopqrstuvwxyz0123456789.-") != "":
+		p.add("TENANT_ID", "is neither an id nor a domain")
 	}
 	if a.ClientID == "" {
 		p.add("CLIENT_ID", "is required")
@@ -271,23 +313,61 @@ func (a App) check(p *problemList) {
 		p.add("CLIENT_CERTIFICATE", "excludes "+prefix+"_CLIENT_SECRET")
 	case !secret && !certificate:
 		p.add("CLIENT_SECRET", "is required, or "+prefix+"_CLIENT_CERTIFICATE")
+	case certificate && !isCertificate([]byte(a.ClientCertificate.Reveal())):
+		p.add("CLIENT_CERTIFICATE", "is not PEM with a certificate and an unencrypted private key")
 	}
 	p.https("AUTHORITY_URL", a.AuthorityURL)
 }
 
-func (d Drain) check(p *problemList) {
+// isCertificate reports whether the PEM holds what azidentity takes.
+func isCertificate(text []byte) bool {
+	certificates, keys := 0, 0
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return certificates > 0 && keys == 1
+		}
+		var err error
+		switch block.Type {
+		case "CERTIFICATE":
+			_, err = x509.ParseCertificate(block.Bytes)
+			certificates++
+		case "PRIVATE KEY":
+			if _, err = x509.ParsePKCS8PrivateKey(block.Bytes); err != nil {
+				_, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+			}
+			keys++
+		case "RSA PRIVATE KEY":
+			_, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+			keys++
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+func (d Directory) check(p *SettingsError) {
+	p.https("GRAPH_URL", d.GraphURL)
+	if u, err := url.Parse(strings.TrimSuffix(d.GraphURL, "/")); err == nil && u.Path != "" {
+		p.add("GRAPH_URL", "has a path: the version belongs to the requests")
+	}
+	p.number("GRAPH_WORKERS", d.GraphWorkers, 1, 1000)
+}
+
+func (d Drain) check(p *SettingsError) {
 	p.number("SESSIONS", d.Sessions, 1, 256)
 	p.number("MAX_STARTS", d.MaxStarts, 1, 1000)
 	d.Receiving.check(p)
 }
 
-func (r Receiving) check(p *problemList) {
+func (r Receiving) check(p *SettingsError) {
 	p.duration("LOCK_DURATION", r.LockDuration, 5*time.Second, 5*time.Minute)
 	p.duration("IDLE_EXIT", r.IdleExit, time.Millisecond, 15*time.Minute)
 	p.duration("DEADLINE_RESERVE", r.DeadlineReserve, time.Second, 15*time.Minute)
 }
 
-func (b Breaker) check(p *problemList) {
+func (b Breaker) check(p *SettingsError) {
 	p.duration("BREAKER_WINDOW", b.BreakerWindow, time.Minute, 7*24*time.Hour)
 	p.number("BREAKER_COUNT", b.BreakerCount, 1, 1500)
 	p.number("BREAKER_PERCENT", b.BreakerPercent, 0, 100)
@@ -297,39 +377,8 @@ func (b Breaker) check(p *problemList) {
 	}
 }
 
-// problemList collects what is wrong, variable by variable.
-type problemList []error
-
-func (p *problemList) add(name, what string) {
-	*p = append(*p, fmt.Errorf("%s_%s %s", prefix, name, what))
-}
-
-func (p *problemList) number(name string, v, least, most int) {
-	if v < least || v > most {
-		p.add(name, fmt.Sprintf("is not between %d and %d", least, most))
-	}
-}
-
-func (p *problemList) duration(name string, v, least, most time.Duration) {
-	if v < least || v > most {
-		p.add(name, fmt.Sprintf("is not between %s and %s", short(least), short(most)))
-	}
-}
-
-// short is a duration without its zero parts: 10m, not 10m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
 // https: a token or a pass travels there.
-func (p *problemList) https(name, v string) {
+func (p *SettingsError) https(name, v string) {
 	u, err := url.Parse(v)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		p.add(name, "is not an https URL without user, query and fragment")
@@ -337,7 +386,7 @@ func (p *problemList) https(name, v string) {
 }
 
 // queues checks that every name is one of a queue, and another than the rest.
-func (p *problemList) queues(names []string, values ...string) {
+func (p *SettingsError) queues(names []string, values ...string) {
 	for i, v := range values {
 		switch {
 		case v == "" || len(v) > 260 || strings.Trim(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_/") != "":
@@ -348,7 +397,7 @@ func (p *problemList) queues(names []string, values ...string) {
 	}
 }
 
-func (p *problemList) signingKey(name string, v Secret) {
+func (p *SettingsError) signingKey(name string, v Secret) {
 	encoded, ok := strings.CutPrefix(v.Reveal(), "whsec_")
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	// github.com/standard-webhooks/standard-webhooks/blob/main/spec: 24 to 64 bytes.

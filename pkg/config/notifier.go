@@ -24,8 +24,8 @@ type FlagNotifier struct {
 	FlagLink        string `split_words:"true" desc:"URL of a flag in a console, put into messages; {flag} stands for its number"`
 }
 
-func (c *FlagNotifier) problems() []error {
-	var p problemList
+func (c *FlagNotifier) problems() SettingsError {
+	var p SettingsError
 	c.Broker.check(&p)
 	if c.ServicebusNamespace != "" || c.FlagMailTo != "" {
 		c.App.check(&p)
@@ -42,7 +42,7 @@ func (c *FlagNotifier) problems() []error {
 		p.signingKey("FLAG_WEBHOOK_KEY", c.FlagWebhookKey)
 	}
 	if c.FlagMailTo != "" {
-		p.https("GRAPH_URL", c.GraphURL)
+		c.Directory.check(&p)
 		if a, err := mail.ParseAddress(c.FlagMailTo); err != nil || a.Address != c.FlagMailTo {
 			p.add("FLAG_MAIL_TO", "is not an address such as it-security@contoso.com")
 		}
@@ -61,7 +61,7 @@ func (c *FlagNotifier) problems() []error {
 }
 
 // secretURL is for addresses that hold a token, usually in their path or query.
-func (p *problemList) secretURL(name string, v Secret) {
+func (p *SettingsError) secretURL(name string, v Secret) {
 	if !v.IsSet() {
 		return
 	}

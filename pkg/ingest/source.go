@@ -210,6 +210,12 @@ func compileMapping(text string) (*mapping.Program, error) {
 	return program, nil
 }
 
+// Validate reports what is wrong with the sources, each by itself and together.
+func Validate(sources []Source) error {
+	_, err := compileAll(sources)
+	return err
+}
+
 // compileAll reports the problems of all sources.
 func compileAll(sources []Source) ([]*source, error) {
 	var (
