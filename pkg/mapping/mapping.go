@@ -9,10 +9,11 @@
 // # What bounds a program
 //
 // The program is configuration and trusted not to be hostile; the payload may be
-// anything up to the size that ingest accepts. A run ends after [TimeLimit] and
-// [MaxOutputs] outputs. The time is looked at between two instructions, and what
-// ordinary instructions can allocate in that time is a few dozen megabytes
-// (measured: [range(1e12)] 11, doubling a string 32). That leaves single
+// anything up to the size that ingest accepts. A run ends after [TimeLimit], which
+// grows with the payload, and [MaxOutputs] outputs. The time is looked at between two
+// instructions, and what ordinary instructions can allocate in 50 ms is a few dozen
+// megabytes (measured: [range(1e12)] 11, doubling a string 32), in the 200 ms that a
+// large payload gets up to four times as much. That leaves single
 // instructions whose cost is set by a number or a shape in the payload: "x" * .n
 // takes 2 GB and 10 s, .[.n] = 1 up to 8 GB, transpose squares its input. There is
 // no heap limit to stop them, so New refuses the few words that can do it, with
@@ -29,11 +30,47 @@ import (
 	"github.com/itchyny/gojq"
 )
 
-// The bounds of one run.
+// MaxOutputs bounds the outputs of one run.
+const MaxOutputs = 500
+
+// The time limit of a payload: a little to begin with, and more for each value in it.
+// Two runs at the most, and then the broker, must fit into the 3 s after which senders
+// give up.
 const (
-	TimeLimit  = 50 * time.Millisecond
-	MaxOutputs = 500
+	baseTime     = 50 * time.Millisecond
+	timePerValue = 50 * time.Microsecond
+	mostTime     = 200 * time.Millisecond
 )
+
+// TimeLimit is how long a run on the payload may take: 50 ms, and 50 µs for each value
+// in it (500 records of six fields are 3,501), at most 200 ms.
+func TimeLimit(payload any) time.Duration {
+	return baseTime + time.Duration(values(payload, int((mostTime-baseTime)/timePerValue)))*timePerValue
+}
+
+// values counts the values in a payload, up to most.
+func values(v any, most int) int {
+	n := 1
+	count := func(child any) bool {
+		n += values(child, most-n)
+		return n < most
+	}
+	switch v := v.(type) {
+	case []any:
+		for _, child := range v {
+			if !count(child) {
+				break
+			}
+		}
+	case map[string]any:
+		for _, child := range v {
+			if !count(child) {
+				break
+			}
+		}
+	}
+	return min(n, most)
+}
 
 var (
 	// ErrProgram: the program does not compile or uses a refused word.
@@ -42,7 +79,7 @@ var (
 	// payload.
 	ErrMapping = errors.New("mapping failed")
 	// ErrTimeLimit and ErrOutputLimit are kinds of ErrMapping.
-	ErrTimeLimit   = fmt.Errorf("%w: over the time limit of %s", ErrMapping, TimeLimit)
+	ErrTimeLimit   = fmt.Errorf("%w: over the time limit", ErrMapping)
 	ErrOutputLimit = fmt.Errorf("%w: more than %d outputs", ErrMapping, MaxOutputs)
 )
 
@@ -80,7 +117,7 @@ func (p *Program) Map(ctx context.Context, payload any, source map[string]any, r
 }
 
 func (p *Program) run(parent context.Context, payload any, source map[string]any, receivedAt time.Time) (out []any, err error) {
-	ctx, cancel := context.WithTimeout(parent, TimeLimit)
+	ctx, cancel := context.WithTimeout(parent, TimeLimit(payload))
 	defer cancel()
 	defer func() {
 		if v := recover(); v != nil {
