@@ -41,7 +41,8 @@ type Source struct {
 	EventBridge *EventBridgeRule `json:"eventBridge,omitempty"`
 	// Mapping is a jq program, or the name of one in events/mappings.
 	Mapping string `json:"mapping,omitempty"`
-	// Form accepts application/x-www-form-urlencoded beside JSON.
+	// Form accepts application/x-www-form-urlencoded beside JSON. It does not go with
+	// a signature that has a header right beside the body, as BambooHR's.
 	Form bool `json:"form,omitempty"`
 	// Types is the scope: the event types the source may send.
 	Types []string `json:"types"`
@@ -173,6 +174,9 @@ func (s Source) compile() (*source, error) {
 	if s.Verify != nil {
 		out.verifier, err = webhook.New(*s.Verify)
 		add(err)
+		if err == nil && s.Form && !out.verifier.TakesForms() {
+			add(errors.New("form: no form can verify, because the signed content has a header right beside the body, where only JSON has an end of its own"))
+		}
 	}
 	if s.EventBridge != nil && s.EventBridge.Source == "" {
 		add(errors.New("eventBridge.source: is required"))

@@ -6,6 +6,7 @@ import (
 
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ingest"
+	"mfaflow/pkg/webhook"
 )
 
 func TestParseSources(t *testing.T) {
@@ -58,6 +59,7 @@ func TestValidateReportsEverything(t *testing.T) {
 		"MappingForCloudEvents": {`{"name":"a","format":"cloudevents","mapping":".","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping and form"}},
 		"NoMapping":             {`{"name":"a","format":"mapped","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping: is required"}},
 		"UnknownMapping":        {`{"name":"a","format":"mapped","mapping":"nobody","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"generic, humi"}},
+		"FormsThatCannotVerify": {`{"name":"a","format":"mapped","mapping":"generic","form":true,"verify":{"preset":"bamboohr","keys":["k"]},"types":["employee.*"]}`, []string{"form: no form can verify"}},
 		"NoKeys":                {`{"name":"a","format":"cloudevents","verify":{"preset":"standard-webhooks"},"types":["employee.*"]}`, []string{"keys: at least one"}},
 	}
 	for name, tt := range tests {
@@ -73,6 +75,15 @@ func TestValidateReportsEverything(t *testing.T) {
 				}
 			}
 		})
+	}
+	for _, preset := range []string{"hibob", "gusto", "deel", "bearer"} {
+		s := ingest.Source{
+			Name: "a", Format: ingest.Mapped, Mapping: "generic", Form: true, Types: []string{"employee.*"},
+			Verify: &webhook.Config{Preset: preset, Keys: webhook.Keys{identity.NewSecret("k")}},
+		}
+		if err := s.Validate(); err != nil {
+			t.Errorf("form under %s: %v", preset, err)
+		}
 	}
 	twice := `{"name":"a","format":"cloudevents","verify":{"preset":"bearer","keys":["k"]},"eventBridge":{"source":"s"},"types":["employee.*"]}`
 	list, err := ingest.ParseSources([]byte("[" + twice + "," + twice + "]"))

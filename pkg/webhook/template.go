@@ -85,6 +85,16 @@ func (t template) covers(header string) bool {
 	return slices.ContainsFunc(t, func(p part) bool { return p.header != "" && strings.EqualFold(p.header, header) })
 }
 
+// touchesBody reports whether a header stands next to the body.
+func (t template) touchesBody() bool {
+	for i := 1; i < len(t); i++ {
+		if t[i-1].body && t[i].header != "" || t[i-1].header != "" && t[i].body {
+			return true
+		}
+	}
+	return false
+}
+
 // render is the signed content of a delivery, or an error when a header is
 // missing or could be read in two ways.
 func (t template) render(header func(string) (string, error), body []byte) ([]byte, error) {

@@ -235,6 +235,10 @@ func (v *Verifier) Signs() bool { return v.schemes[0].Algorithm.Signs() }
 // Covers reports whether the value of a header is part of the signed content.
 func (v *Verifier) Covers(header string) bool { return v.signed.covers(header) }
 
+// TakesForms reports whether a body that is no JSON can verify: where a header touches
+// the body in the signed content, only a JSON bracket keeps them apart.
+func (v *Verifier) TakesForms() bool { return !v.signed.touchesBody() }
+
 // IDPointer is the configured place of the delivery's id in the body, if any.
 func (v *Verifier) IDPointer() string { return v.id.Pointer }
 
