@@ -58,6 +58,18 @@ func TestCommandLines(t *testing.T) {
 		"missing argument":    {args: []string{"event", "sign"}, code: 2, stderr: "Try: mfaflow event sign --help\n"},
 		"completion":          {args: []string{"completion", "bash"}, code: 0, stdout: "bash completion"},
 
+		"completion of nothing":    {args: []string{"completion"}, code: 0, stdout: "Available Commands"},
+		"completion of no shell":   {args: []string{"completion", "nosuch"}, code: 2, stderr: "Error: unknown command \"nosuch\"\nTry: mfaflow completion --help\n"},
+		"help":                     {args: []string{"help", "event", "sign"}, code: 0, stdout: "mfaflow event sign"},
+		"help on nothing there is": {args: []string{"help", "event", "nosuch"}, code: 2, stderr: "Error: unknown command \"nosuch\"\nTry: mfaflow help --help\n"},
+		"setting without a value":  {args: []string{"local", "--set", "hunter2"}, code: 2, stderr: "Error: --set is not NAME=VALUE, such as MFAFLOW_LOG_LEVEL=DEBUG\nTry: mfaflow local --help\n"},
+		"setting without a name":   {args: []string{"demo", "--set", "=hunter2"}, code: 2, stderr: "Error: --set is not NAME=VALUE, such as MFAFLOW_LOG_LEVEL=DEBUG\nTry: mfaflow demo --help\n"},
+		"queue twice":              {args: []string{"servicebus", "--queue", "a", "--queue", "A"}, code: 2, stderr: "Error: queue \"A\" is there twice\nTry: mfaflow servicebus --help\n"},
+		"queue of both kinds":      {args: []string{"servicebus", "--queue", "a", "--session-queue", "a"}, code: 2, stderr: "Error: queue \"a\" is there twice\nTry: mfaflow servicebus --help\n"},
+		"negative throttle":        {args: []string{"graph", "--throttle", "-1"}, code: 2, stderr: "Error: --throttle is not 0 or a positive number\nTry: mfaflow graph --help\n"},
+		"throttle of no number":    {args: []string{"graph", "--throttle", "NaN"}, code: 2, stderr: "Error: --throttle is not 0 or a positive number\nTry: mfaflow graph --help\n"},
+		"negative latency":         {args: []string{"graph", "--latency", "-1s"}, code: 2, stderr: "Error: --latency is negative\nTry: mfaflow graph --help\n"},
+
 		"valid event": {args: []string{"event", "validate", sample}, code: 0, stdout: sample + ": valid employee.joiner\n"},
 		"event from standard input": {
 			args: []string{"event", "validate", "-"}, stdin: `{"specversion":"1.0"}`, code: 1,

@@ -81,6 +81,14 @@ func newDemo(env []string) *cobra.Command {
 func stackFlags(c *cobra.Command, o *stack.Options) {
 	c.Flags().StringVar(&o.Bin, "bin", "", "folder of the built functions; default: where mfaflow itself is")
 	c.Flags().StringArrayVar(&o.Settings, "set", nil, "setting for all functions, such as MFAFLOW_LOG_LEVEL=DEBUG (repeatable)")
+	c.PreRunE = func(*cobra.Command, []string) error {
+		for _, setting := range o.Settings {
+			if name, _, ok := strings.Cut(setting, "="); !ok || name == "" {
+				return &usageError{errors.New("--set is not NAME=VALUE, such as MFAFLOW_LOG_LEVEL=DEBUG")}
+			}
+		}
+		return nil
+	}
 }
 
 // withLocal starts the stack, calls do and ends the stack.

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +32,11 @@ func newServicebus() *cobra.Command {
 			}
 			for _, name := range sessions {
 				o.Queues = append(o.Queues, simbus.QueueConfig{Name: name, RequiresSession: true})
+			}
+			for i, q := range o.Queues {
+				if slices.ContainsFunc(o.Queues[:i], func(other simbus.QueueConfig) bool { return strings.EqualFold(other.Name, q.Name) }) {
+					return &usageError{fmt.Errorf("queue %q is there twice", q.Name)}
+				}
 			}
 			return simbus.Serve(cmd.Context(), o, cmd.OutOrStdout())
 		},
@@ -56,6 +65,12 @@ func newGraph() *cobra.Command {
 		Example: "  mfaflow graph --listen 127.0.0.1:4080 --latency 50ms",
 		Args:    checked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f := o.Throttle.Factor; !(f >= 0) || math.IsInf(f, 0) { // NaN is not at least 0 either
+				return &usageError{errors.New("--throttle is not 0 or a positive number")}
+			}
+			if o.Latency < 0 {
+				return &usageError{errors.New("--latency is negative")}
+			}
 			if tenant != "" {
 				text, err := os.ReadFile(tenant)
 				if err != nil {
