@@ -43,6 +43,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"mfaflow/pkg/catalog"
@@ -108,7 +109,6 @@ type Handler struct {
 	inbound  string
 	parking  string
 	patience time.Duration
-	mux      *http.ServeMux
 }
 
 // New compiles the sources and reports every problem in them.
@@ -122,7 +122,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{
 		sources: sources, byName: map[string]*source{}, catalog: o.Catalog, sender: o.Sender, now: o.Clock, log: o.Logger,
-		inbound: o.InboundQueue, parking: o.QuarantineQueue, patience: o.SendTimeout, mux: http.NewServeMux(),
+		inbound: o.InboundQueue, parking: o.QuarantineQueue, patience: o.SendTimeout,
 	}
 	if h.now == nil {
 		h.now = time.Now
@@ -133,19 +133,18 @@ func New(o Options) (*Handler, error) {
 	for _, s := range sources {
 		h.byName[s.Name] = s
 	}
-	h.mux.HandleFunc("/hr/{source}", h.serve)
 	return h, nil
 }
 
-// ServeHTTP answers one delivery.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
-
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers one delivery. No path is cleaned, as http.ServeMux would with a
+// redirect: many senders count that as delivered.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.now()
 	id := correlationID(r.Header)
 	ctx := correlation.With(r.Context(), id)
-	src := h.byName[r.PathValue("source")]
-	if src == nil || src.verifier == nil {
+	name, ok := strings.CutPrefix(r.URL.Path, "/hr/")
+	src := h.byName[name]
+	if !ok || src == nil || src.verifier == nil {
 		// The name is not logged: anybody can make one up.
 		h.answer(ctx, w, began, "", &refusal{status: http.StatusNotFound, reason: "unknown-source"})
 		return
@@ -181,8 +180,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	h.report(ctx, began, src.Name, http.StatusAccepted, res)
 }
 
-// receive authenticates and decodes, in this order: size, content type, signature
-// over the bytes as sent, JSON.
+// receive authenticates and decodes, in this order: size, signature over the bytes as
+// sent, content type, JSON. Whoever cannot sign learns nothing of what is taken.
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (delivery, *refusal) {
 	if r.ContentLength > MaxBody {
 		return delivery{}, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large"}
@@ -194,14 +193,14 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (
 	if err != nil {
 		return delivery{}, &refusal{status: http.StatusBadRequest, reason: "body-cut-off", detail: "the body ended early"}
 	}
-	m, media, ok := modeOf(src, r.Header)
-	if !ok {
-		return delivery{}, &refusal{status: http.StatusUnsupportedMediaType, reason: "media-type"}
-	}
 	signed, err := src.verifier.Verify(r.Header, body, h.now())
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", src.verifier.Challenge())
 		return delivery{}, &refusal{status: http.StatusUnauthorized, reason: unauthenticReason(err)}
+	}
+	m, media, ok := modeOf(src, r.Header)
+	if !ok {
+		return delivery{}, &refusal{status: http.StatusUnsupportedMediaType, reason: "media-type"}
 	}
 	if m == binary && !src.binaryIsSigned(r.Header) {
 		return delivery{}, &refusal{

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -316,7 +317,11 @@ func TestAnswers(t *testing.T) {
 		{"OtherEventFormat", signed(t, "hr", "application/cloudevents+avro", "m", good), 415, "", ""},
 		{"OtherCharset", signed(t, "hr", "application/cloudevents+json; charset=latin1", "m", good), 415, "", ""},
 		{"Compressed", with(signed(t, "hr", structuredType, "m", good), "Content-Encoding", "gzip"), 415, "", ""},
-		{"FormNotConfigured", with(request("deel", "application/x-www-form-urlencoded", form), "x-deel-signature", "00"), 415, "", ""},
+		{"FormNotConfigured", with(request("deel", "application/x-www-form-urlencoded", form), "x-deel-signature", hmacHex("k", "POST"+form)), 415, "", ""},
+		{"TextUnsigned", request("hr", "text/xml", good), 401, "", ""},
+		{"TextForged", sign(t, request("hr", "text/xml", good), forged, "m", now, good), 401, "", ""},
+		{"CompressedUnsigned", with(request("hr", structuredType, good), "Content-Encoding", "gzip"), 401, "", ""},
+		{"OversizedUnsigned", request("hr", "text/xml", big), 413, "", ""},
 
 		{"Unsigned", request("hr", structuredType, good), 401, "", ""},
 		{"Forged", sign(t, request("hr", structuredType, good), forged, "m", now, good), 401, "", ""},
@@ -390,6 +395,26 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// No path leads to a redirect, which many senders count as delivered.
+func TestPaths(t *testing.T) {
+	for path, want := range map[string]int{
+		"/hr/hr": 202, "/hr/%68r": 202,
+		"/": 404, "/hr": 404, "/hr/": 404, "/hr//hr": 404, "//hr/hr": 404, "/hr/hr/": 404, "/hr/./hr": 404, "/hr/x/../hr": 404, "/hr/hr%2F": 404,
+		"/hr/..%2Fhr": 404, "/HR/hr": 404, "/hr/HR": 404, "/x/hr/hr": 404,
+	} {
+		r := signed(t, "hr", structuredType, "m", joiner("a"))
+		u, err := url.ParseRequestURI(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.URL = u
+		w := newFixture(t).do(r)
+		if w.Code != want || w.Header().Get("Location") != "" {
+			t.Errorf("%s: %d %v, want %d", path, w.Code, w.Header(), want)
+		}
 	}
 }
 
