@@ -157,8 +157,8 @@ func TestLaterStatementsWin(t *testing.T) {
 		w.clock.Set(leadUp)
 		w.post(old, 202)
 		w.work()
-		if len(w.tenant.IssuedPassValues()) != 0 || w.enabled(victor) {
-			t.Error("a joiner from before the leaver was run")
+		if len(w.tenant.IssuedPassValues()) != 0 || w.enabled(victor) || w.outcome(victorID, "hr:m1") != "obsolete" {
+			t.Errorf("a joiner from before the leaver was run: %q", w.outcome(victorID, "hr:m1"))
 		}
 	})
 	t.Run("an immediate leaver outlasts everything but a rehire", func(t *testing.T) {
