@@ -8,11 +8,13 @@ BUILD     := go build -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
 TOOLS     := -modfile=.ci/tools/go.mod
 ARCH      ?= arm64
 FUZZTIME  ?= 20s
+SEEDS     ?= 500
+FROM      ?= 1
 # The race detector needs cgo, hence a second set of objects; without the Graph SDK that is cheap.
-RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow)')
+RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow|simulation|cmd/sim)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all build package test check fmt vet lint arch race crash fuzz bench clean FORCE
+.PHONY: help run demo demo-all build package test check fmt vet lint arch race crash sim sim-mutations fuzz bench clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +64,12 @@ race: ## run the tests under the race detector (needs a C compiler; all but what
 
 crash: ## kill the functions again and again while EVENTS=1000 events flow
 	go test -count=1 -v -run '^TestKilledFunctionsLoseNothing$$' ./pkg/bootstrap -events $(or $(EVENTS),1000)
+
+sim: ## play random histories with faults and check every invariant (SEEDS=500 FROM=1)
+	go run ./pkg/cmd/sim -seeds $(SEEDS) -from $(FROM)
+
+sim-mutations: ## switch each guarantee off in turn: some seed of SEEDS must notice (minutes)
+	go test ./pkg/simulation -count=1 -v -timeout 60m -run TestMutations -sim.mutations=$(SEEDS) -sim.from=$(FROM)
 
 fuzz: ## run every fuzz target for FUZZTIME=20s
 	@set -e; grep -rE '^func Fuzz' --include='*_test.go' pkg events functions | sed -E 's,/[^/]*:func (Fuzz[A-Za-z0-9_]*).*, \1,' | sort -u | \

@@ -75,7 +75,7 @@ func Ours() Rules {
 			{Name: "simulator", Folders: []string{"pkg/sim"}, Imports: []string{"catalogue"}},
 			{
 				Name:    "tool",
-				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/flow", "pkg/stack"},
+				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/flow", "pkg/simulation", "pkg/stack"},
 				Imports: []string{"catalogue", "domain", "application", "adapter", "simulator"},
 			},
 		},
