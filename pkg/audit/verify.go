@@ -14,6 +14,8 @@ import (
 // Chain is what Verify found of one writer.
 type Chain struct {
 	Writer string
+	// Lines is how many lines were read; without a problem it equals Last.
+	Lines int
 	// Last is the sequence number of its last line, Hash that line's hash.
 	Last int64
 	Hash string
@@ -53,6 +55,7 @@ func Verify(r io.Reader) ([]Chain, error) {
 		} else if l.Previous != c.Hash {
 			problems = append(problems, fmt.Errorf("line %d: record %d of writer %s does not follow the one before it", n, l.Sequence, l.Writer))
 		}
+		c.Lines++
 		c.Last, c.Hash = l.Sequence, hash
 	}
 	if err := lines.Err(); err != nil {
