@@ -53,7 +53,7 @@ func (l *local) playStory(ctx context.Context, x stack.Story) error {
 		for {
 			select {
 			case o := <-l.trail.settled:
-				if o.Type != string(x.Type) {
+				if o.Type != string(x.Type) && x.Type != event.Ref { // which ends as what it stands for
 					continue
 				}
 				if o.Outcome != string(ledger.Done) && !strings.HasPrefix(o.Outcome, "waiting") {

@@ -25,6 +25,7 @@ import (
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ingest"
 	simgraph "mfaflow/pkg/sim/graph"
+	simhr "mfaflow/pkg/sim/hr"
 	simbus "mfaflow/pkg/sim/servicebus"
 	"mfaflow/pkg/webhook"
 )
@@ -76,6 +77,8 @@ type Options struct {
 type Stack struct {
 	Bus   *simbus.Server
 	Graph *simgraph.Server
+	// HR is the HR system's API; a thin event of its webhook is completed from it.
+	HR *simhr.Server
 	// Dir holds what goes with this run: the simulator's certificate and the key of
 	// the HR system.
 	Dir string
@@ -144,6 +147,9 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if s.Graph, err = simgraph.Start(running, simgraph.Options{CAFile: s.caFile(), Clock: s.clock, Logger: calls}); err != nil {
 		return err
 	}
+	if s.HR, err = simhr.Start(running, s.keys[Source].Reveal()); err != nil {
+		return err
+	}
 	s.options = o
 	if o.SimulatorsOnly {
 		return nil
@@ -201,6 +207,9 @@ func (s *Stack) Close() error {
 	var errs []error
 	if s.Graph != nil {
 		errs = append(errs, s.Graph.Close())
+	}
+	if s.HR != nil {
+		errs = append(errs, s.HR.Close())
 	}
 	if s.Bus != nil {
 		errs = append(errs, s.Bus.Close())
@@ -262,6 +271,13 @@ func (s *Stack) Environment(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	records, err := json.Marshal([]map[string]any{{
+		"source": Source, "url": s.HR.URL() + "/employees/{employeeId}", "mapping": "record", "timeZone": TimeZone,
+		"headers": map[string]string{"Authorization": "Bearer " + s.keys[Source].Reveal()},
+	}})
+	if err != nil {
+		return nil, err
+	}
 	env := []string{
 		"SSL_CERT_FILE=" + s.caFile(),
 		"MFAFLOW_SERVICEBUS_CONNECTION_STRING=" + s.Bus.ConnectionString(),
@@ -275,6 +291,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_SOURCES=" + string(sources),
 		"MFAFLOW_SOURCE_KEYS=" + string(keys),
 		"MFAFLOW_SOURCE_SCOPES=" + string(may),
+		"MFAFLOW_RECORD_SOURCES=" + string(records),
 		"MFAFLOW_DEFAULT_TIME_ZONE=" + TimeZone,
 		"MFAFLOW_MAIL_SENDER=" + mailSender,
 		"MFAFLOW_FLAG_MAIL_TO=" + Operator,

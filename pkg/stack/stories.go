@@ -14,6 +14,7 @@ import (
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/flag"
 	simgraph "mfaflow/pkg/sim/graph"
+	simhr "mfaflow/pkg/sim/hr"
 )
 
 // Story is one event on its way from a signed webhook to its effect on the tenant.
@@ -186,9 +187,13 @@ func Stories() ([]Story, error) {
 			Effects: []Effect{enabled(), passMailed(1), passOpens(day(1), zone)},
 		},
 		{
-			Type: event.Ref, Title: "Noah Fischer's record changed (this stack has no HR API to read it from)", Person: "E1005",
-			Data:    map[string]any{"change": "updated"},
-			Effects: []Effect{flagged(flag.Held)},
+			Type: event.Ref, Title: "Noah Fischer's record changed; the HR system says that he left", Person: "E1005",
+			Data: map[string]any{"change": "updated"},
+			before: func(s *Stack, u simgraph.User) error {
+				s.HR.Set(simhr.Record{EmployeeID: u.EmployeeID, Status: "terminated"})
+				return nil
+			},
+			Effects: []Effect{blocked(), sessionsRevoked()},
 		},
 		{
 			Type: event.DeviceLost, Title: "Priya Nair lost her Mac", Person: "E1013",
