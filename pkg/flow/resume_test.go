@@ -160,3 +160,22 @@ func TestWithdrawnOfferDoesNotUndoALeaving(t *testing.T) {
 		t.Error("the leaving was made obsolete")
 	}
 }
+
+// A pass that the help desk asked for is not HR's to withdraw.
+func TestStartThatMovesLeavesTheHelpDesksPass(t *testing.T) {
+	for name, e := range map[string]func(*world) map[string]any{
+		"moved": func(w *world) map[string]any { return w.joiner("m1", "E1012", "2026-12-14") },
+		"withdrawn": func(w *world) map[string]any {
+			return w.statement("m1", "employee.cancelled", map[string]any{"person": map[string]any{"employeeId": "E1012"}, "cancels": "joiner"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+			w.work()
+			w.post(e(w), 202)
+			w.work()
+			w.delivers(amara, mei)
+		})
+	}
+}

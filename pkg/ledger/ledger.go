@@ -213,9 +213,11 @@ type Compromise struct {
 // empty: whoever resumes then knows that a pass found may be ours with a value
 // that nobody has.
 type Pass struct {
-	ID      string    `json:"id,omitempty"`
-	Key     string    `json:"k"`
-	Issuing time.Time `json:"issuing,omitzero"`
+	ID  string `json:"id,omitempty"`
+	Key string `json:"k"`
+	// Type is that of the event that the pass is for.
+	Type    event.Type `json:"type,omitempty"`
+	Issuing time.Time  `json:"issuing,omitzero"`
 	// Attempts counts how often the pass was issued for this event.
 	Attempts  int       `json:"n,omitempty"`
 	StartsAt  time.Time `json:"starts,omitzero"`

@@ -192,10 +192,10 @@ func decideCancelled(in Input) (Plan, error) {
 		return Plan{Decision: Nothing, Detail: "the leaving was withdrawn in time"}, nil
 	case d.Cancels != "joiner":
 		return Plan{}, fmt.Errorf("%w: cancels is neither joiner nor leaver", event.ErrBadData)
-	case l.Pass == nil && l.Statement != nil && (l.Statement.Type == event.Leaver || l.Statement.Type == event.LastDayChanged):
+	case !startPass(l) && l.Statement != nil && (l.Statement.Type == event.Leaver || l.Statement.Type == event.LastDayChanged):
 		// It must not take the place of the leaving.
 		return Plan{Decision: Obsolete, Detail: "the person leaves or has left: there is no start to withdraw"}, nil
-	case l.Pass != nil && (l.Pass.ID != "" || !l.Pass.Issuing.IsZero()):
+	case startPass(l):
 		return act("the start was withdrawn after a pass was issued", Step{Action: DeletePass}), nil
 	default:
 		return Plan{Decision: Nothing, Detail: "the start was withdrawn before a pass was issued"}, nil

@@ -57,6 +57,21 @@ func ours(p identity.Pass, l *ledger.Ledger) bool {
 	return l.Pass != nil && (l.Pass.ID == p.ID || !l.Pass.Issuing.IsZero())
 }
 
+// startPass reports whether we issued a pass for a start, or may have. One that the
+// help desk asked for is not HR's to withdraw.
+func startPass(l *ledger.Ledger) bool {
+	p := l.Pass
+	if p == nil || p.ID == "" && p.Issuing.IsZero() {
+		return false
+	}
+	switch p.Type {
+	case event.Joiner, event.StartDateChanged, event.Rehire, "":
+		return true
+	default:
+		return false
+	}
+}
+
 // issuedFor reports whether this event's pass has been delivered.
 func issuedFor(e event.Event, l *ledger.Ledger) bool {
 	return l.Pass != nil && l.Pass.Key == e.Key && l.Pass.Delivered

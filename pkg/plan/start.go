@@ -39,7 +39,7 @@ func decideStart(in Input) (Plan, error) {
 
 	if in.Now.Before(issueAt) {
 		wait := Plan{Decision: Wait, Reason: DueLater, Until: issueAt, Detail: "the pass is issued at " + issueAt.UTC().Format(time.RFC3339)}
-		if p := in.Ledger.Pass; p != nil && p.ID != "" && p.Key != s.Key {
+		if startPass(in.Ledger) && in.Ledger.Pass.Key != s.Key {
 			// The date moved away: a pass for the old date must not open.
 			wait.Decision, wait.Steps, wait.After = Act, []Step{{Action: DeletePass}}, Wait
 		}

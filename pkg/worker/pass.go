@@ -36,7 +36,7 @@ func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error)
 		return verdict, err
 	}
 
-	intent := ledger.Pass{Key: r.turn.Event.Key, Issuing: r.turn.Now, Attempts: attempts + 1}
+	intent := ledger.Pass{Key: r.turn.Event.Key, Type: r.turn.Event.Type, Issuing: r.turn.Now, Attempts: attempts + 1}
 	if l.Pass != nil {
 		intent.ID = l.Pass.ID
 	}
@@ -54,7 +54,7 @@ func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error)
 		return verdictOf(ctx, err)
 	}
 	l.Pass = &ledger.Pass{
-		ID: issued.ID, Key: intent.Key, Attempts: intent.Attempts, StartsAt: issued.StartsAt, EndsAt: issued.EndsAt(),
+		ID: issued.ID, Key: intent.Key, Type: intent.Type, Attempts: intent.Attempts, StartsAt: issued.StartsAt, EndsAt: issued.EndsAt(),
 	}
 	if err := r.turn.Checkpoint(ctx); err != nil {
 		return nil, err
