@@ -84,6 +84,7 @@ type observations struct {
 	snapshot     map[int][]graphsim.Method
 	starts       map[string]int
 	finished     map[string]bool
+	repeats      map[string]int // deliveries of the same event
 	onIssue      func(identity.IssuedPass)
 }
 
@@ -93,7 +94,7 @@ func newObservations() observations {
 		lastDelivered: map[int]string{}, deliveredFor: map[int]string{}, deliveredAt: map[string]time.Time{}, used: map[string]bool{},
 		foreign: map[int]map[string]bool{}, meddled: map[int]string{}, wayIn: map[int]bool{}, touched: map[int]int{}, strikes: map[string]int{},
 		approvals: map[string]map[string]bool{}, firstBlock: map[string]time.Time{}, sawRisk: map[string]bool{}, held: map[string]string{},
-		heldType: map[string]event.Type{}, snapshot: map[int][]graphsim.Method{}, starts: map[string]int{}, finished: map[string]bool{},
+		heldType: map[string]event.Type{}, snapshot: map[int][]graphsim.Method{}, starts: map[string]int{}, finished: map[string]bool{}, repeats: map[string]int{},
 	}
 }
 
@@ -126,7 +127,7 @@ func (w *world) began(l *life, t *lane.Turn) {
 		return
 	}
 	key, p := t.Event.Key, personOf(t.Event.UserID)
-	if w.starts[key]++; w.starts[key] > 5+w.starts["waits "+key] && w.excuses(key) == 0 {
+	if w.starts[key]++; w.starts[key] > 5*(1+w.repeats[key])+w.starts["waits "+key] && w.excuses(key) == 0 {
 		w.violate("%s is started again and again", key)
 	}
 	if u, ok := w.tenant.User(personID(p)); ok && u.Risk != nil && (u.Risk.Level == "high" || u.Risk.State == "confirmedCompromised") && u.Risk.State != "dismissed" {

@@ -109,10 +109,10 @@ func newTown(seed uint64) (town, error) {
 	}
 	grace := []time.Duration{0, 24 * time.Hour, 7 * 24 * time.Hour}
 	onSignIn := []plan.Response{plan.RaiseFlag, plan.Revoke, plan.Reregister, plan.Compromise}
-	limits := []breaker.Limits{{Window: time.Hour, Count: 50, ImmediateCount: 50}, {Window: time.Hour, Count: 2, ImmediateCount: 3}}
+	limits := []breaker.Limits{{Window: time.Hour, Count: 50, ImmediateCount: 50}, {Window: time.Hour, Count: 1, ImmediateCount: 1}}
 	return town{
 		tenant: t,
-		limits: limits[min(r.IntN(4), 1)^1],
+		limits: limits[r.IntN(3)/2], // one of three towns is careful
 		settings: plan.Settings{
 			LeadTime: 72 * time.Hour, OpensAtHour: 7, OpensAtMinute: 30, DefaultZone: time.UTC, Lifetime: 8 * time.Hour,
 			PastStart: 7 * 24 * time.Hour, ProtectRoleHolders: true, Grace: grace[r.IntN(3)], UnblockReturning: r.IntN(2) == 0,

@@ -284,7 +284,7 @@ func (w *world) judgeLeaver(person int, list []*accepted, fates map[string]fate)
 	open := slices.ContainsFunc(l.Waiting, func(x ledger.Waiting) bool { return x.Blocks() })
 	if gone == nil {
 		dropped := strings.Contains(w.log.String(), `"drop"`)
-		if l.Block != nil && l.Block.For == ledger.BlockedAsLeaver && !u.AccountEnabled && !open && !dropped && w.meddled[person] == "" {
+		if l.Block != nil && l.Block.For == ledger.BlockedAsLeaver && !l.Block.Immediate && !u.AccountEnabled && !open && !dropped && w.meddled[person] == "" {
 			w.violate("person %d is still blocked as a leaver and nobody is asked", person)
 		}
 		return

@@ -174,7 +174,7 @@ func (w *world) wire() error {
 	}
 	rt := &router.Router{
 		Directory: d, LanesQueue: lanesQueue, QuarantineQueue: quarantineQueue,
-		ProvisionRetry: 15 * time.Minute, ProvisionGrace: 5 * 24 * time.Hour, UnknownPersonAge: 24 * time.Hour,
+		ProvisionRetry: 6 * time.Hour, ProvisionGrace: 5 * 24 * time.Hour, UnknownPersonAge: 24 * time.Hour,
 	}
 	w.engines = map[string]*lane.Engine{}
 	for name, h := range map[string]lane.Handler{inboundQueue: rt, lanesQueue: wk} {
@@ -403,6 +403,7 @@ func (w *world) again(a Action) {
 		return
 	}
 	m := w.sent[key].message
+	w.repeats[key]++
 	if a.Verb == Replay {
 		m.ID = fmt.Sprintf("%s~r%d", key, a.Skip)
 	}
