@@ -151,6 +151,7 @@ func respond(in Input, r Response, cause flag.Cause, detail string) (Plan, error
 		return Plan{Decision: Nothing, Detail: detail + ": recorded"}, nil
 	case RaiseFlag:
 		return Plan{Decision: Nothing, Detail: detail + ": flagged", Flags: flagged}, nil
+	default: // the others change something, and need the tenant
 	}
 	if in.Tenant == nil {
 		return Plan{Decision: ReadTenant}, nil

@@ -99,6 +99,7 @@ func (r *run) mark(ctx context.Context, s plan.Step) error {
 		} else if l.Block != nil {
 			l.Block.For = s.For
 		}
+	default: // the step alone tells
 	}
 	l.StepDone(key, string(s.Stage), r.turn.Now)
 	return r.turn.Checkpoint(ctx)
