@@ -4,8 +4,8 @@
 //
 // # The guarantees and their tests
 //
-// What the lane guarantees, and the tests that fail when it is taken away: each pair
-// was tried by taking it away. pkg/simulation tries the same over random histories and
+// What the lane guarantees, and the tests that fail when it is taken away from the
+// code: each pair was tried. pkg/simulation does the same over random histories and
 // random faults.
 //
 //	Point 1: An event delivered any number of times, through any crash, has the effect of one.
@@ -13,13 +13,11 @@
 //	    intent before effect                 flow.TestWorkerDiesAtEveryStep, flow.TestGraphFailsAtEveryRequest
 //	    who waits is woken                   lane.TestCrashesAtEveryStep, flow.TestJoinerGetsAPass
 //	    who resumes reads again              flow.TestThrottledRemoval
-//	    processes are killed                 bootstrap.TestKilledFunctionsLoseNothing
 //	Point 2: One person, one order.
 //	    events wait behind a retry or hold   ledger.TestBlocked, lane.TestCrashesAtEveryStep
 //	    higher precedence passes             ledger.TestBlocked, flow.TestNoPassBeforeAnOperatorLetsThePersonIn
 //	Point 3: The lock is judged locally.
 //	    no call outlives it                  servicebus.TestGuardEndsWithTheLock, servicebus.TestLostSession
-//	    a worker that stalled writes nothing bootstrap.TestStalledWorkerWritesNothingMore
 //	    the ledger's generation              lane.TestGenerationIsChecked
 //	Point 4: What HR said last counts.
 //	    earlier statements are obsolete      flow.TestDateMoves, flow.TestLaterStatementsWin
@@ -55,12 +53,15 @@
 //	Point 12: Same incident, one response.
 //	    the risk is read again               flow.TestRiskIsReadAgain
 //	    answered is answered                 flow.TestSameIncidentOneResponse
-//	Point 13: Secrets stay out.                   flow.TestSecretsAreNowhere, graph.TestRandomPasswordIsSecret
+//	Point 13: Secrets stay out.                   flow.TestSecretsAreNowhere
 //	Point 14: Report-only does nothing.           flow.TestReportOnlyThenLive
 //
 // Beside these: scopes (flow.TestScopes, flow.TestNobodyElseLetsPeopleIn), maximum ages
 // (flow.TestMaximumAge), whom an event is about (flow.TestIdentifiersThatDisagree,
 // flow.TestAccountYoungerThanTheEventMatchesByEmployeeIDOnly), an unreadable or forgetful
 // ledger (lane.TestUnreadableLedgerIsNotWrittenOver, lane.TestBelowTheFloorIsHeld), and
-// every event type on the built functions (stack.TestStories).
+// every event type on the built functions (stack.TestStories). Real processes are
+// killed and stopped in bootstrap.TestKilledFunctionsLoseNothing and
+// bootstrap.TestStalledWorkerWritesNothingMore; there several guarantees cover one
+// another, so that taking one away does not show.
 package flow
