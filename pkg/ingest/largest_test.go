@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,55 @@ import (
 	"mfaflow/pkg/sim/clock"
 	sim "mfaflow/pkg/sim/servicebus"
 )
+
+// onBroker is a handler on the emulator, whose messages are limited as those of the
+// Standard tier.
+func onBroker(t *testing.T) (*ingest.Handler, *sim.Server) {
+	t.Helper()
+	broker, err := sim.Start(t.Context(), sim.Options{Clock: clock.NewManual(now), Queues: []sim.QueueConfig{
+		{Name: "inbound", RequiresSession: true, DuplicateDetection: time.Hour}, {Name: "quarantine", DuplicateDetection: time.Hour},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := broker.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := servicebus.New(servicebus.Options{ConnectionString: identity.NewSecret(broker.ConnectionString())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	c, err := theCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ingest.New(ingest.Options{
+		Sources: sources(), Catalog: c, Sender: client, Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
+		InboundQueue: "inbound", QuarantineQueue: "quarantine", SendTimeout: 20 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, broker
+}
+
+// The events of a batch, with their properties, may need more than one batch of the
+// broker.
+func TestLongBatchIsTakenWhole(t *testing.T) {
+	h, broker := onBroker(t)
+	list := make([]string, 500)
+	for i := range list {
+		list[i] = joiner(strconv.Itoa(i))
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, signed(t, "hr", batchType, "m", "["+strings.Join(list, ",")+"]"))
+	if counts, _ := broker.Counts("inbound"); w.Code != http.StatusAccepted || counts.Active != len(list) {
+		t.Errorf("%d %s, %+v", w.Code, w.Body, counts)
+	}
+}
 
 // The largest body that is taken can be parked, whatever is wrong with it, on a broker
 // with the limit of the Standard tier; one byte more is refused.
@@ -36,29 +86,7 @@ func TestLargestBodyCanBeParked(t *testing.T) {
 		"form of one field": signed(t, "flat", "application/x-www-form-urlencoded", "m", filled("a=", "&a=")),
 	} {
 		t.Run(name, func(t *testing.T) {
-			broker, err := sim.Start(t.Context(), sim.Options{Clock: clock.NewManual(now), Queues: []sim.QueueConfig{
-				{Name: "inbound", RequiresSession: true, DuplicateDetection: time.Hour}, {Name: "quarantine", DuplicateDetection: time.Hour},
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer broker.Close()
-			client, err := servicebus.New(servicebus.Options{ConnectionString: identity.NewSecret(broker.ConnectionString())})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			c, err := theCatalog()
-			if err != nil {
-				t.Fatal(err)
-			}
-			h, err := ingest.New(ingest.Options{
-				Sources: sources(), Catalog: c, Sender: client, Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
-				InboundQueue: "inbound", QuarantineQueue: "quarantine", SendTimeout: 20 * time.Second,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			h, broker := onBroker(t)
 			if r.ContentLength != ingest.MaxBody {
 				t.Fatalf("the body has %d bytes", r.ContentLength)
 			}
