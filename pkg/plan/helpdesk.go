@@ -168,7 +168,7 @@ func remedy(in Input, sel Selection, o remedyOptions) Plan {
 	if len(steps) == 0 {
 		return Plan{Decision: Nothing, Detail: "none of the methods is registered"}
 	}
-	p := act("sessions revoked, nothing to remove", steps...)
+	p := act("no method removed", steps...)
 	if chosen {
 		p.Detail, p.Class = "methods removed", ClassReregistration
 	} else if len(unjudged) > 0 { // removing reports them by itself
