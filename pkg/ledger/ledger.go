@@ -19,8 +19,9 @@ import (
 	"mfaflow/pkg/event"
 )
 
-// Version is the version of the JSON this package writes.
-const Version = 1
+// Version is the version of the JSON this package writes. Older ones are migrated
+// when they are read (see migrate.go).
+const Version = 2
 
 // Sizes in bytes of an encoded ledger. Above Target the list of handled keys is
 // shortened when the lane is idle; above Limit it is not written.
@@ -239,12 +240,13 @@ func Decode(state []byte) (*Ledger, error) {
 	if len(state) == 0 {
 		return &Ledger{Version: Version}, nil
 	}
+	state, err := migrate(state)
+	if err != nil {
+		return nil, err
+	}
 	var l Ledger
 	if err := json.Unmarshal(state, &l); err != nil {
 		return nil, fmt.Errorf("%w: not the JSON of a ledger", ErrUnreadable)
-	}
-	if l.Version != Version {
-		return nil, fmt.Errorf("%w: version %d, this program knows %d", ErrUnreadable, l.Version, Version)
 	}
 	return &l, nil
 }

@@ -23,7 +23,7 @@ func TestNoStateIsANewLedger(t *testing.T) {
 	if err != nil || l.Generation != 0 || len(l.Handled) != 0 {
 		t.Fatalf("got %+v, %v", l, err)
 	}
-	if b, err := l.Encode(); err != nil || string(b) != `{"v":1,"gen":0}` {
+	if b, err := l.Encode(); err != nil || string(b) != `{"v":2,"gen":0}` {
 		t.Fatalf("got %s, %v", b, err)
 	}
 }
@@ -31,7 +31,7 @@ func TestNoStateIsANewLedger(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	for name, state := range map[string]string{
 		"no JSON":           "\x00",
-		"another version":   `{"v":2,"gen":1}`,
+		"a newer version":   `{"v":3,"gen":1}`,
 		"no version":        `{"gen":1}`,
 		"not a ledger":      `[]`,
 		"wrong type inside": `{"v":1,"gen":"x"}`,
@@ -41,6 +41,31 @@ func TestUnreadable(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// What a version before wrote is read as what it meant.
+func TestMigration(t *testing.T) {
+	l, err := ledger.Decode([]byte(`{"v":1,"gen":7,
+		"waiting":[{"seq":3,"k":"hr:2","type":"employee.joiner","kind":"held","why":"protected-person","made":"2026-11-23T08:00:00Z","t":"2026-11-23T08:00:00Z","ok":["olga","piotr"],"released":true}],
+		"progress":{"k":"hr:2","done":["shut-out"],"at":"2026-11-23T08:00:00Z"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Version != ledger.Version || l.Generation != 7 || !l.Step("hr:2", "shut-out") || !l.ProgressOf("hr:2").At.Equal(t0) ||
+		!slices.Equal(l.Waiting[0].Allowed, []string{"protected-person"}) || len(l.Waiting[0].Approvals) != 2 {
+		t.Errorf("%+v", l)
+	}
+	if b, err := l.Encode(); err != nil || !strings.HasPrefix(string(b), `{"v":2,"gen":7,`) {
+		t.Errorf("%s, %v", b, err)
+	}
+	if generation, err := ledger.Generation([]byte(`{"v":1,"gen":7}`)); err != nil || generation != 7 {
+		t.Errorf("generation %d, %v", generation, err)
+	}
+	for _, broken := range []string{`{"v":1,"gen":1,"waiting":{}}`, `{"v":1,"gen":1,"progress":3}`} {
+		if _, err := ledger.Decode([]byte(broken)); !errors.Is(err, ledger.ErrUnreadable) {
+			t.Errorf("%s: %v", broken, err)
+		}
 	}
 }
 
