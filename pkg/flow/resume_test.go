@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"mfaflow/pkg/flag"
 	"mfaflow/pkg/lane"
 	graphsim "mfaflow/pkg/sim/graph"
 )
@@ -177,5 +178,52 @@ func TestStartThatMovesLeavesTheHelpDesksPass(t *testing.T) {
 			w.work()
 			w.delivers(amara, mei)
 		})
+	}
+}
+
+// An event that is too old when it comes is too old as well once it had to wait behind
+// another one.
+func TestMaximumAgeOfAnEventThatWaitsBehind(t *testing.T) {
+	w := newWorld(t)
+	id, err := w.tenant.AddFault(graphsim.Fault{Path: "users/*/sendMail", Kind: graphsim.FaultStatus, Status: 503, Count: -1})
+	w.must(err)
+	w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+	w.work()
+	old := w.reregister("h2", mei, map[string]any{"mode": "full"})
+	old["time"] = w.clock.Now().Add(-8 * 24 * time.Hour).Format(time.RFC3339)
+	w.post(old, 202)
+	w.work()
+	w.tenant.RemoveFault(id)
+	w.settle()
+	if got := w.delivered(amara); len(got) != 1 {
+		t.Errorf("%d passes delivered", len(got))
+	}
+	w.flagged(flag.TooOld)
+}
+
+// The last day moves after the person was shut out: the grace period begins when they
+// are shut out again.
+func TestGraceBeginsWithTheLastBlock(t *testing.T) {
+	w := newWorld(t)
+	w.worker.Settings.UnblockReturning = true
+	w.post(w.leaver("l1", "E1027", map[string]any{"lastDay": "2026-11-22", "timeZone": berlin}), 202)
+	w.work()
+	w.clock.Advance(time.Hour)
+	e := w.leaver("l2", "E1027", map[string]any{"lastDay": "2026-11-28", "timeZone": berlin})
+	e["type"] = "employee.last-day-changed"
+	w.post(e, 202)
+	w.work()
+	if !w.enabled(victor) {
+		t.Fatal("the new last day has not come")
+	}
+	end := time.Date(2026, 11, 28, 23, 0, 0, 0, time.UTC)
+	w.at(end)
+	w.at(end.Add(7*24*time.Hour - time.Minute))
+	if w.enabled(victor) || len(w.methods(victor)) == 0 {
+		t.Error("methods were removed before the grace period ended")
+	}
+	w.at(end.Add(7 * 24 * time.Hour))
+	if len(w.methods(victor)) != 0 {
+		t.Error("methods are left after the grace period")
 	}
 }

@@ -380,6 +380,9 @@ func (v *visit) turn(ctx context.Context, ev event.Event, m queue.Received, w *l
 	if w != nil {
 		attempt = w.Attempt + 1
 	}
+	if verdict.kind == behind {
+		attempt-- // it had no turn
+	}
 	// Before the event is over: whoever resumes it closes the rest. From here on w may
 	// point at another entry of the list.
 	if err := v.closeSuperseded(ctx); err != nil {

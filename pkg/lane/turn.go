@@ -19,7 +19,8 @@ type Turn struct {
 	Ledger *ledger.Ledger
 	// Now is the time of the decision.
 	Now time.Time
-	// Attempt counts how often the event was set aside before.
+	// Attempt counts how often the event was set aside by its handler before; waiting
+	// behind another is not among it.
 	Attempt int
 	// Released are the reasons of the holds of this event that operators released: it
 	// need not be held for them again.

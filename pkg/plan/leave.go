@@ -105,7 +105,11 @@ func shutOut(in Input, s ledger.Statement, class Class) Plan {
 // period, and removes what is left.
 func afterShutOut(in Input, s ledger.Statement, class Class) Plan {
 	a := in.Tenant.Account
-	graceEnds := in.Ledger.ProgressOf(s.Key).At.Add(in.Settings.Grace)
+	shutOut := in.Ledger.ProgressOf(s.Key).At
+	if b := in.Ledger.Block; b != nil && b.Key == s.Key {
+		shutOut = b.At // an earlier step may have lifted the block of an earlier last day
+	}
+	graceEnds := shutOut.Add(in.Settings.Grace)
 	if a.Enabled && in.Ledger.Block == nil && !in.released(AccountReenabled) {
 		// No synchronisation did that: we lifted the block, because HR took the leaving
 		// back or an operator said so.
