@@ -231,6 +231,9 @@ func (g *generator) event() {
 		a.Data["change"] = "updated"
 	}
 	g.send(a)
+	if roles[a.Person] == synced && g.r.IntN(3) == 0 {
+		g.add(Action{Verb: Happen, Person: a.Person, What: "enable"}) // the synchronisation
+	}
 }
 
 // repeat brings an event back: by its sender, or as a replay.

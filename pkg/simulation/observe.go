@@ -71,6 +71,7 @@ type observations struct {
 	methods    int
 	foreign    map[int]map[string]bool // ids of passes issued past mfaflow
 	meddled    map[int]string
+	meddledAt  map[int]time.Time
 	wayIn      map[int]bool
 	touched    map[int]int // effects until the last rest
 
@@ -84,6 +85,7 @@ type observations struct {
 	snapshot     map[int][]graphsim.Method
 	starts       map[string]int
 	finished     map[string]bool
+	overruled    map[int]bool   // operators released a statement of HR
 	repeats      map[string]int // deliveries of the same event
 	onIssue      func(identity.IssuedPass)
 }
@@ -92,9 +94,9 @@ func newObservations() observations {
 	return observations{
 		personOf: map[string]int{}, keyOf: map[string]string{}, valueOf: map[string]string{}, seen: map[string]int{}, deliveries: map[string][]string{},
 		lastDelivered: map[int]string{}, deliveredFor: map[int]string{}, deliveredAt: map[string]time.Time{}, used: map[string]bool{},
-		foreign: map[int]map[string]bool{}, meddled: map[int]string{}, wayIn: map[int]bool{}, touched: map[int]int{}, strikes: map[string]int{},
+		foreign: map[int]map[string]bool{}, meddled: map[int]string{}, meddledAt: map[int]time.Time{}, wayIn: map[int]bool{}, touched: map[int]int{}, strikes: map[string]int{},
 		approvals: map[string]map[string]bool{}, firstBlock: map[string]time.Time{}, sawRisk: map[string]bool{}, held: map[string]string{},
-		heldType: map[string]event.Type{}, snapshot: map[int][]graphsim.Method{}, starts: map[string]int{}, finished: map[string]bool{}, repeats: map[string]int{},
+		heldType: map[string]event.Type{}, snapshot: map[int][]graphsim.Method{}, starts: map[string]int{}, finished: map[string]bool{}, repeats: map[string]int{}, overruled: map[int]bool{},
 	}
 }
 
@@ -127,7 +129,9 @@ func (w *world) began(l *life, t *lane.Turn) {
 		return
 	}
 	key, p := t.Event.Key, personOf(t.Event.UserID)
-	if w.starts[key]++; w.starts[key] > 5*(1+w.repeats[key])+w.starts["waits "+key] && w.excuses(key) == 0 {
+	// The ledger counts the starts of one event at a time, so another event in between
+	// can cost a few more.
+	if w.starts[key]++; w.starts[key] > 10*(1+w.repeats[key])+w.starts["waits "+key] && w.excuses(key) == 0 {
 		w.violate("%s is started again and again", key)
 	}
 	if u, ok := w.tenant.User(personID(p)); ok && u.Risk != nil && (u.Risk.Level == "high" || u.Risk.State == "confirmedCompromised") && u.Risk.State != "dismissed" {
@@ -173,6 +177,9 @@ func (w *world) decided(a Action, held ledger.Waiting) {
 		w.approvals[held.Key] = map[string]bool{}
 	}
 	w.approvals[held.Key][a.By] = true
+	if s := w.sent[held.Key]; s != nil && s.event.Type.IsStatement() {
+		w.overruled[a.Person] = true
+	}
 }
 
 // before judges a change that is about to be made.
@@ -348,6 +355,7 @@ func (w *world) rest() {
 			w.violate("person %d was left without a way in", i)
 		}
 		w.wayIn[i] = now
+		w.judgeSync(i, l)
 		p, live := w.livePass(i)
 		if !live || w.foreign[i][p.ID] {
 			continue
@@ -362,4 +370,17 @@ func (w *world) rest() {
 		}
 	}
 	w.touched = maps.Clone(touched)
+}
+
+// judgeSync wants that a block which a synchronisation undid was seen.
+func (w *world) judgeSync(person int, l *ledger.Ledger) {
+	u, ok := w.tenant.User(personID(person))
+	if !ok || roles[person] != synced || !u.AccountEnabled || l.Block == nil || w.meddled[person] != "enable" {
+		return
+	}
+	look := l.Block.At.Add(w.town.settings.SyncCheck)
+	open := slices.ContainsFunc(l.Waiting, func(x ledger.Waiting) bool { return x.Blocks() })
+	if !open && w.meddledAt[person].Before(look) && w.clock.Now().After(look.Add(time.Hour)) && len(w.armed) == 0 {
+		w.violate("person %d: a synchronisation undid the block and nobody looked", person)
+	}
 }

@@ -542,7 +542,7 @@ func (w *world) happen(a Action) {
 				u.AccountEnabled = a.What == "enable"
 			}
 		})
-		w.meddled[a.Person] = a.What
+		w.meddled[a.Person], w.meddledAt[a.Person] = a.What, w.clock.Now()
 	case "pass":
 		w.foreignPass(a.Person)
 	case "risk-high", "risk-medium", "risk-none":
