@@ -112,12 +112,15 @@ func (s *seam) skipWrite(l *life, b []byte) bool {
 	if !s.world.mutant(lazyLedger) || l.queue != lanesQueue {
 		return false
 	}
-	if g, err := ledger.Decode(b); err == nil && g.Current != nil {
-		l.pending = b
-		return true
+	g, err := ledger.Decode(b)
+	if err != nil || g.Current == nil || *g.Current != l.started { // starts are written all the same
+		if l.pending = nil; err == nil && g.Current != nil {
+			l.started = *g.Current
+		}
+		return false
 	}
-	l.pending = nil
-	return false
+	l.pending = b
+	return true
 }
 
 // stale is what was read first, when the tenant is read once.

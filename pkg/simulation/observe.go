@@ -84,7 +84,6 @@ type observations struct {
 	heldType     map[string]event.Type
 	snapshot     map[int][]graphsim.Method
 	starts       map[string]int
-	finished     map[string]bool
 	overruled    map[int]bool   // operators released a statement of HR
 	repeats      map[string]int // deliveries of the same event
 	onIssue      func(identity.IssuedPass)
@@ -96,7 +95,7 @@ func newObservations() observations {
 		lastDelivered: map[int]string{}, deliveredFor: map[int]string{}, deliveredAt: map[string]time.Time{}, used: map[string]bool{},
 		foreign: map[int]map[string]bool{}, meddled: map[int]string{}, meddledAt: map[int]time.Time{}, wayIn: map[int]bool{}, touched: map[int]int{}, strikes: map[string]int{},
 		approvals: map[string]map[string]bool{}, firstBlock: map[string]time.Time{}, sawRisk: map[string]bool{}, held: map[string]string{},
-		heldType: map[string]event.Type{}, snapshot: map[int][]graphsim.Method{}, starts: map[string]int{}, finished: map[string]bool{}, repeats: map[string]int{}, overruled: map[int]bool{},
+		heldType: map[string]event.Type{}, snapshot: map[int][]graphsim.Method{}, starts: map[string]int{}, repeats: map[string]int{}, overruled: map[int]bool{},
 	}
 }
 
@@ -156,9 +155,6 @@ func (w *world) ended(l *life, t *lane.Turn, v lane.Verdict) {
 	}
 	key := t.Event.Key
 	delete(w.held, key)
-	if !strings.HasPrefix(v.String(), "waiting: ") && !strings.HasPrefix(v.String(), "dead-lettered") {
-		w.finished[key] = true
-	}
 	if kind, waits := strings.CutPrefix(v.String(), "waiting: "); waits {
 		w.starts["waits "+key]++
 		kind, _, _ = strings.Cut(kind, ":")

@@ -10,6 +10,7 @@ import (
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
+	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/queue"
 )
 
@@ -61,6 +62,7 @@ type life struct {
 	dead, overtaken bool
 	session         lane.Session
 	pending         []byte // lazyLedger: what was not written yet
+	started         ledger.Current
 }
 
 type lifeKey struct{}

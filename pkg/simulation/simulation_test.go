@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	seeds     = flag.Uint64("sim.seeds", 200, "how many seeds to play")
+	seeds     = flag.Uint64("sim.seeds", 300, "how many seeds to play")
 	from      = flag.Uint64("sim.from", 1, "the first seed")
 	mutations = flag.Uint64("sim.mutations", 0, "with how many seeds each mutation is looked for; 0 skips the mutations")
 )

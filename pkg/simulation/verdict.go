@@ -50,8 +50,10 @@ func (w *world) judge() {
 	w.judgeQueues()
 	for key, s := range w.sent {
 		f, ok := fates[key]
-		if !ok {
+		if !ok && !w.mutant(forgetHandled) { // then no ledger tells
 			w.violate("%s: the event is lost", key)
+		}
+		if !ok {
 			continue
 		}
 		w.judgeFate(s, f)
@@ -96,13 +98,6 @@ func (w *world) fates() map[string]fate {
 				if _, known := fates[key]; !known {
 					put(key, fate{outcome: m.Properties["DeadLetterReason"], detail: m.Properties["DeadLetterErrorDescription"]})
 				}
-			}
-		}
-	}
-	if w.mutant(forgetHandled) { // the ledgers do not tell
-		for key := range w.finished {
-			if _, known := fates[key]; !known {
-				put(key, fate{outcome: string(ledger.Done)})
 			}
 		}
 	}
