@@ -227,3 +227,20 @@ func TestGraceBeginsWithTheLastBlock(t *testing.T) {
 		t.Error("methods are left after the grace period")
 	}
 }
+
+// Somebody else enables the account of a leaver, and HR says that they are back: the
+// block that nobody lifted through us must not stand against what follows.
+func TestRehireOfAnEnabledAccountForgetsTheBlock(t *testing.T) {
+	w := newWorld(t)
+	w.post(w.leaver("l1", "E1012", map[string]any{"immediate": true}), 202)
+	w.work()
+	w.enable(meiID)
+	w.clock.Advance(time.Minute)
+	e := w.joiner("r1", "E1012", "2026-11-24")
+	e["type"] = "employee.rehire"
+	w.post(e, 202)
+	w.work()
+	w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+	w.work()
+	w.delivers(amara, mei)
+}

@@ -430,6 +430,9 @@ func (r *run) barred() []string {
 func (r *run) applied() {
 	if s, err := plan.StatementOf(r.turn.Event); err == nil {
 		r.turn.Ledger.Applied = &s
+		if b := r.turn.Ledger.Block; s.Type == event.Rehire && b != nil && b.For == ledger.BlockedAsLeaver {
+			r.turn.Ledger.Block = nil // lifted by us or past us: the person works here again
+		}
 	}
 }
 
