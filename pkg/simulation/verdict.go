@@ -207,7 +207,8 @@ func (w *world) behind(l *ledger.Ledger, x ledger.Waiting) bool {
 func (w *world) statements(person int, fates map[string]fate) (list []*accepted) {
 	for key, s := range w.sent {
 		f := fates[key].outcome
-		heard := f == string(ledger.Done) || f == string(ledger.Obsolete) || f == string(ledger.Held) || f == string(ledger.Behind) || f == string(ledger.Dropped)
+		heard := f == string(ledger.Done) || f == string(ledger.Obsolete) || f == string(ledger.Held) || f == string(ledger.Behind) || f == string(ledger.Planned) ||
+			f == string(ledger.Retry) || f == string(ledger.Dropped)
 		if s.action.Person == person && s.event.Type.IsStatement() && heard && s.event.Origin == "hr" {
 			list = append(list, s)
 		}
