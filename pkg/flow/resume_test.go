@@ -244,3 +244,46 @@ func TestRehireOfAnEnabledAccountForgetsTheBlock(t *testing.T) {
 	w.work()
 	w.delivers(amara, mei)
 }
+
+// A synced person is let in before the look that follows a synchronisation.
+func TestLettingASyncedPersonInEndsTheLook(t *testing.T) {
+	w := newWorld(t)
+	w.atRisk("r1", peter)
+	w.clock.Advance(time.Minute)
+	w.letIn("o1", peterID, "olga")
+	w.work()
+	w.at(t0.Add(2 * time.Hour))
+	if !w.enabled(peter) {
+		t.Error("somebody whom an operator let in is blocked again")
+	}
+	if got := w.outcome(peterID, "risk:r1"); got != "done" {
+		t.Errorf("outcome %q", got)
+	}
+}
+
+// The worker dies when a synced leaver is shut out and the look at the account is not
+// arranged yet: it takes place when it is time, not at once.
+func TestLookAfterASynchronisationIsNotEarly(t *testing.T) {
+	died := false
+	for n := range 40 {
+		w := newWorld(t)
+		w.post(w.leaver("l1", "E1020", map[string]any{"immediate": true}), 202)
+		w.visit("inbound")
+		m := &mortal{left: n}
+		s, err := w.client.AcceptNext(t.Context(), "lanes", 5*time.Second)
+		w.must(err)
+		_, _ = w.engines["lanes"].Visit(t.Context(), mortalSession{s, m}, func() bool { return true })
+		w.work()
+		w.enable(peterID)
+		w.at(t0.Add(46 * time.Minute))
+		if w.enabled(peter) {
+			t.Fatalf("died at step %d: the synchronisation undid the block and nobody noticed", n)
+		}
+		if died = died || m.dead; !m.dead {
+			break
+		}
+	}
+	if !died {
+		t.Error("the worker never died")
+	}
+}

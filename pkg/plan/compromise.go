@@ -28,7 +28,7 @@ func answer(in Input, cause flag.Cause, detail string) Plan {
 		return p
 	}
 	if in.Ledger.Step(key, string(Answered)) {
-		return blockOutlived(in, ledger.BlockedAsCompromise, ClassCompromise)
+		return afterAnswer(in)
 	}
 	var steps []Step
 	if t.Account.Enabled {
@@ -50,6 +50,20 @@ func answer(in Input, cause flag.Cause, detail string) Plan {
 	}
 	p.Steps = append(steps, Step{Action: Mark, Stage: Answered})
 	return p
+}
+
+// afterAnswer looks again at a synced account, not before its directory has
+// synchronised: whoever resumes after a crash may come early.
+func afterAnswer(in Input) Plan {
+	if c := in.Ledger.Compromise; c != nil && c.Key == in.Event.Key {
+		if c.Released {
+			return Plan{Decision: Nothing, Detail: "an operator let the person in since"}
+		}
+		if look := c.HandledAt.Add(in.Settings.SyncCheck); in.Tenant.Account.Synced && in.Now.Before(look) {
+			return Plan{Decision: Wait, Reason: SyncCheck, Until: look, Detail: "looked at again at " + look.UTC().Format(time.RFC3339)}
+		}
+	}
+	return blockOutlived(in, ledger.BlockedAsCompromise, ClassCompromise)
 }
 
 // sameIncident reports whether the signal belongs to an incident that was answered:

@@ -116,6 +116,9 @@ func afterShutOut(in Input, s ledger.Statement, class Class) Plan {
 		return hold(AccountReenabled, "the account of a leaver was unblocked since; ask HR, then release or drop the hold")
 	}
 	if a.Synced && !in.Ledger.Step(s.Key, string(Synced)) {
+		if look := shutOut.Add(in.Settings.SyncCheck); in.Now.Before(look) { // resumed after a crash
+			return Plan{Decision: Wait, Reason: SyncCheck, Until: look, Detail: "looked at again at " + look.UTC().Format(time.RFC3339)}
+		}
 		p := blockOutlived(in, ledger.BlockedAsLeaver, class)
 		p.After, p.Reason, p.Until = Wait, GracePeriod, graceEnds
 		return p

@@ -199,6 +199,9 @@ func (w *world) before(ctx context.Context, action string, u identity.UserID) {
 			w.violate("%s: answered as a compromise without a high risk", l.key)
 		}
 	case actBlock:
+		if c := w.ledger(p).Compromise; t != event.Leaver && t != event.LastDayChanged && c != nil && c.Key == l.key && c.Released {
+			w.violate("%s: blocks somebody whom an operator let in", l.key)
+		}
 		if _, again := w.firstBlock[l.key]; !again {
 			w.firstBlock[l.key] = w.clock.Now()
 		}

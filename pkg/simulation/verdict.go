@@ -291,6 +291,11 @@ func (w *world) judgeLeaver(person int, list []*accepted, fates map[string]fate)
 	if len(w.approvals[gone.event.Key]) == 0 && w.overruled[person] {
 		return // operators let somebody in whom an immediate leaver keeps out
 	}
+	for key, s := range w.sent {
+		if s.event.Type == event.LetIn && s.action.Person == person && fates[key].outcome == string(ledger.Done) && list[len(list)-1] != gone {
+			return // operators let somebody in whom HR expects
+		}
+	}
 	meddled := w.meddled[person] == "enable"
 	if u.AccountEnabled && !meddled {
 		w.violate("person %d has left (%s) and is not blocked", person, gone.event.Key)
