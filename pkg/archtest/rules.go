@@ -50,7 +50,7 @@ func Ours() Rules {
 			{
 				Name: "application",
 				Folders: []string{
-					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/router", "pkg/telemetry", "pkg/webhook", "pkg/worker",
+					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/router", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
 				},
 				Imports: []string{"catalogue", "domain"},
 			},
