@@ -17,20 +17,27 @@ type Lockout struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// LockCause is why an account is locked. The zero value is invalid.
+// LockCause is why somebody cannot sign in. The zero value is invalid.
 type LockCause string
 
 // The causes of a lock. LockUnknown is for a sender that sees the lock alone.
 const (
-	LockSmartLockout    LockCause = "smartLockout"
-	LockTooManyAttempts LockCause = "tooManyAttempts"
-	LockOnPremises      LockCause = "onPremises"
-	LockUnknown         LockCause = "unknown"
+	LockSmartLockout      LockCause = "smartLockout"
+	LockTooManyAttempts   LockCause = "tooManyAttempts"
+	LockOnPremises        LockCause = "onPremises"
+	LockMaliciousAddress  LockCause = "maliciousAddress"
+	LockDisabled          LockCause = "disabled"
+	LockRisk              LockCause = "risk"
+	LockConditionalAccess LockCause = "conditionalAccess"
+	LockPassUnusable      LockCause = "passUnusable"
+	LockNoUsableMethod    LockCause = "noUsableMethod"
+	LockUnknown           LockCause = "unknown"
 )
 
 // UnmarshalText refuses unknown causes.
 func (c *LockCause) UnmarshalText(b []byte) error {
-	return setEnum(c, b, LockSmartLockout, LockTooManyAttempts, LockOnPremises, LockUnknown)
+	return setEnum(c, b, LockSmartLockout, LockTooManyAttempts, LockOnPremises, LockMaliciousAddress, LockDisabled,
+		LockRisk, LockConditionalAccess, LockPassUnusable, LockNoUsableMethod, LockUnknown)
 }
 
 // Lockout decodes the data of account.locked.

@@ -29,7 +29,9 @@ func (w *world) disable(user string) {
 func TestLockedAccount(t *testing.T) {
 	unlocks := t0.Add(time.Minute).Truncate(time.Second)
 	for cause, want := range map[string]flag.Cause{
-		"smartLockout": flag.SmartLockout, "tooManyAttempts": flag.TooManyAttempts, "onPremises": flag.LockedOnPremises, "unknown": flag.Locked,
+		"smartLockout": flag.SmartLockout, "tooManyAttempts": flag.TooManyAttempts, "onPremises": flag.LockedOnPremises,
+		"maliciousAddress": flag.MaliciousAddress, "disabled": flag.AccountDisabled, "risk": flag.RiskBlock, "conditionalAccess": flag.ConditionalAccessBlock,
+		"passUnusable": flag.PassUnusable, "noUsableMethod": flag.NoUsableMethod, "unknown": flag.Locked,
 	} {
 		t.Run(cause, func(t *testing.T) {
 			w := newWorld(t)
@@ -44,6 +46,18 @@ func TestLockedAccount(t *testing.T) {
 			}
 			w.idle(map[string]sbsim.Counts{"flags": {Active: 1}})
 		})
+	}
+}
+
+// Whoever was shut out will try to sign in: that is no news.
+func TestSignInOfSomebodyBlockedByUsIsNoNews(t *testing.T) {
+	w := newWorld(t)
+	w.atRisk("r1", mei)
+	before := len(w.flags())
+	w.post(w.about("a1", event.AccountLocked, mei, map[string]any{"cause": "disabled"}), 202)
+	w.work()
+	if got := len(w.flags()); got != before {
+		t.Errorf("%d flags, %d before", got, before)
 	}
 }
 

@@ -201,13 +201,18 @@ func decideLocked(in Input) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if d.Cause == event.LockDisabled && in.Ledger.Block != nil {
+		return Plan{Decision: Nothing, Detail: "the account is blocked by mfaflow, and somebody tried to sign in"}, nil
+	}
 	cause := map[event.LockCause]flag.Cause{
 		event.LockSmartLockout: flag.SmartLockout, event.LockTooManyAttempts: flag.TooManyAttempts,
-		event.LockOnPremises: flag.LockedOnPremises, event.LockUnknown: flag.Locked,
+		event.LockOnPremises: flag.LockedOnPremises, event.LockMaliciousAddress: flag.MaliciousAddress,
+		event.LockDisabled: flag.AccountDisabled, event.LockRisk: flag.RiskBlock, event.LockConditionalAccess: flag.ConditionalAccessBlock,
+		event.LockPassUnusable: flag.PassUnusable, event.LockNoUsableMethod: flag.NoUsableMethod, event.LockUnknown: flag.Locked,
 	}[d.Cause]
 	return Plan{
-		Decision: Nothing, Detail: "locked: flagged, nothing is reset",
-		Flags: []Flag{{Cause: cause, Detail: "the account is locked", UnlockAt: d.UnlockAt}},
+		Decision: Nothing, Detail: "locked out: flagged, nothing is reset",
+		Flags: []Flag{{Cause: cause, Detail: "the person cannot sign in", UnlockAt: d.UnlockAt}},
 	}, nil
 }
 
