@@ -33,16 +33,16 @@ type Subscription struct {
 // Subscriptions is what the directory is asked to tell by itself. Its errors are
 // those of package identity, and ErrQuota.
 type Subscriptions interface {
-	// List has those of our app in our tenant.
-	List(context.Context) ([]Subscription, error)
-	// Create answers only after both URLs have passed the directory's validation. The
-	// answer is the subscription with its id and the expiry that was granted.
-	Create(context.Context, Subscription) (Subscription, error)
+	// Subscriptions are those of our app in our tenant.
+	Subscriptions(context.Context) ([]Subscription, error)
+	// Subscribe answers only after both URLs have passed the directory's validation.
+	// The answer is the subscription with its id and the expiry that was granted.
+	Subscribe(context.Context, Subscription) (Subscription, error)
 	// Renew moves the expiry, which also authorises the subscription again.
 	// identity.ErrNotFound: it is gone.
 	Renew(ctx context.Context, id string, until time.Time) (Subscription, error)
-	// Delete removes it; one that is gone already is deleted.
-	Delete(ctx context.Context, id string) error
+	// Unsubscribe removes it; one that is gone already is removed.
+	Unsubscribe(ctx context.Context, id string) error
 }
 
 // Page is one page of an answer. At most one of the links is set; with neither, the
