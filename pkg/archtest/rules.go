@@ -50,7 +50,7 @@ func Ours() Rules {
 			{
 				Name: "application",
 				Folders: []string{
-					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/router", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
+					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/router", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
 				},
 				Imports: []string{"catalogue", "domain"},
 			},
@@ -104,6 +104,10 @@ func Ours() Rules {
 			{From: "functions/hr-events", Imported: "github.com/microsoftgraph/",
 				Why: "what faces the internet needs no Graph, builds in seconds and stays small"},
 			{From: "functions/hr-events", Imported: "github.com/microsoft/kiota-",
+				Why: "what faces the internet needs no Graph, builds in seconds and stays small"},
+			{From: "functions/graph-notifications", Imported: "github.com/microsoftgraph/",
+				Why: "what faces the internet needs no Graph, builds in seconds and stays small"},
+			{From: "functions/graph-notifications", Imported: "github.com/microsoft/kiota-",
 				Why: "what faces the internet needs no Graph, builds in seconds and stays small"},
 			{From: "functions", Imported: "testing", Why: "a test double in production is a bug"},
 			{From: "functions", Imported: "net/http/httptest", Why: "a test double in production is a bug"},

@@ -3,6 +3,7 @@ package config_test
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -167,6 +168,13 @@ func TestRefused(t *testing.T) {
 		"Graph with a version": {"identity-router", with(router, "MFAFLOW_GRAPH_URL", "https://graph.microsoft.com/v1.0"), []string{
 			"MFAFLOW_GRAPH_URL has a path: the version belongs to the requests",
 		}},
+		"notifications without a tenant id": {"graph-notifications", with(hrEvents, "MFAFLOW_TENANT_ID", "contoso.com", "MFAFLOW_CLIENT_STATE_KEYS", "k1:hunter2"), []string{
+			"MFAFLOW_TENANT_ID must be the tenant's id here, not a domain",
+			"MFAFLOW_CLIENT_STATE_KEYS needs keys of different ids (a to z, 0 to 9, -), each base64 of at least 32 bytes",
+		}},
+		"client state keys without ids": {"graph-notifications", with(hrEvents, "MFAFLOW_TENANT_ID", "84bd8158-6d4d-4958-8b9f-9d6445542f95", "MFAFLOW_CLIENT_STATE_KEYS", "hunter2"), []string{
+			"MFAFLOW_CLIENT_STATE_KEYS is not a list such as 2026-11:base64,2026-05:base64",
+		}},
 		"no port": {"hr-events", with(hrEvents, "MFAFLOW_LISTEN", "127.0.0.1:hunter2"), []string{
 			"MFAFLOW_LISTEN is not an address such as 127.0.0.1:8080",
 		}},
@@ -310,6 +318,8 @@ func TestSecretsDoNotShow(t *testing.T) {
 	const canary = "canary-4711"
 	set(t, with(worker,
 		"MFAFLOW_SERVICEBUS_NAMESPACE", "-", "MFAFLOW_SERVICEBUS_CONNECTION_STRING", connection+";EntityPath="+canary, "MFAFLOW_CLIENT_SECRET", canary,
+		"MFAFLOW_TENANT_ID", "84bd8158-6d4d-4958-8b9f-9d6445542f95",
+		"MFAFLOW_CLIENT_STATE_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(canary+strings.Repeat("x", 32))),
 		"MFAFLOW_SOURCES", `["`+canary+`"]`, "MFAFLOW_SOURCE_KEYS", `{"a": ["`+canary+`"]}`,
 		"MFAFLOW_TEAMS_WEBHOOK_URL", "https://prod.logic.azure.com/?sig="+canary, "MFAFLOW_SLACK_WEBHOOK_URL", "https://hooks.slack.com/"+canary,
 		"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/"+canary,
@@ -331,7 +341,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		} else {
 			out.Write(text)
 		}
-		if strings.Contains(out.String(), canary) {
+		if strings.Contains(out.String(), canary) || strings.Contains(out.String(), base64.StdEncoding.EncodeToString([]byte(canary))[:12]) {
 			t.Errorf("%s shows a secret: %s", name, out.String())
 		}
 	}
@@ -353,7 +363,7 @@ func FuzzErrorsDoNotRepeatValues(f *testing.F) {
 		decoders := map[string]interface{ UnmarshalText([]byte) error }{
 			"Secret": &config.Secret{}, "Document": &config.Document{}, "SourceKeys": &config.SourceKeys{},
 			"SourceScopes": &config.SourceScopes{}, "TimeOfDay": &config.TimeOfDay{}, "TimeZone": &config.TimeZone{},
-			"Channel": new(config.Channel), "ObjectIDs": &config.ObjectIDs{},
+			"Channel": new(config.Channel), "ObjectIDs": &config.ObjectIDs{}, "ClientStateKeys": &config.ClientStateKeys{},
 		}
 		for name, d := range decoders {
 			if err := d.UnmarshalText([]byte(v)); err != nil && strings.Contains(err.Error(), v) {

@@ -153,6 +153,7 @@ type function struct {
 func functions() []function {
 	return []function{
 		{"hr-events", &HREvents{}},
+		{"graph-notifications", &GraphNotifications{}},
 		{"identity-router", &IdentityRouter{}},
 		{"identity-worker", &IdentityWorker{}},
 		{"flag-notifier", &FlagNotifier{}},

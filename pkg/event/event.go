@@ -152,3 +152,17 @@ func plain(s string) bool {
 	}
 	return s != ""
 }
+
+// Observed is an event that one of our own functions makes of what it saw: origin is
+// the name that its source goes by, id what the sender calls it. Data is one of the
+// types of this package.
+func Observed(origin, id string, t Type, subject string, at, receivedAt time.Time, data any) (Event, error) {
+	encoded, err := json.Marshal(data)
+	if err != nil {
+		return Event{}, fmt.Errorf("%w: %s", ErrBadData, t)
+	}
+	return Event{
+		ID: id, Source: "/" + origin, Type: t, Subject: subject, Time: at, Data: encoded,
+		ReceivedAt: receivedAt, Origin: origin, Key: NewKey(origin, id),
+	}, nil
+}

@@ -32,8 +32,8 @@ func (h *Handler) EventBridge(ctx context.Context, raw json.RawMessage) error {
 		return ErrNotBusEvent
 	}
 	id := strings.ToLower(e.ID)
-	if !isUUID(id) {
-		id = newUUID()
+	if !correlation.IsUUID(id) {
+		id = correlation.New()
 	}
 	ctx = correlation.With(ctx, id)
 	d := delivery{receivedAt: began, correlation: id, items: []item{{raw: e.Detail, media: "application/json"}}}

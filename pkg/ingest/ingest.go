@@ -49,6 +49,7 @@ import (
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/inbound"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/webhook"
@@ -140,7 +141,7 @@ func New(o Options) (*Handler, error) {
 // redirect: many senders count that as delivered.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.now()
-	id := correlationID(r.Header)
+	id := correlation.FromHeader(r.Header)
 	ctx := correlation.With(r.Context(), id)
 	name, ok := strings.CutPrefix(r.URL.Path, "/hr/")
 	src := h.byName[name]
@@ -249,7 +250,7 @@ func (h *Handler) send(ctx context.Context, d delivery, res result) error {
 	events := make([]queue.Message, len(res.events))
 	for i, e := range res.events {
 		var err error
-		if events[i], err = inbound(e); err != nil {
+		if events[i], err = inbound.Message(e); err != nil {
 			return err
 		}
 	}

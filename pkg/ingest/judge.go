@@ -190,17 +190,6 @@ func (d delivery) complete(e event.Event, key string) event.Event {
 	return e
 }
 
-func inbound(e event.Event) (queue.Message, error) {
-	body, err := e.Encode()
-	if err != nil {
-		return queue.Message{}, err
-	}
-	return queue.Message{
-		ID: e.Key, SessionID: sessionID(e), Key: e.Key, CorrelationID: e.CorrelationID, ContentType: event.ContentType, Body: body,
-		Properties: map[string]string{queue.PropType: string(e.Type), queue.PropSource: e.Origin},
-	}, nil
-}
-
 // maxDetail is in bytes. With it the properties of a parked message stay under 2 KiB.
 const maxDetail = 1024
 

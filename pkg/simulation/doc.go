@@ -29,7 +29,7 @@
 //	no precedence             2   an event waits behind one that it may pass
 //	lost lock ignored        10   a worker acts in a lane that another one has
 //	no wake-up                1   nothing brings a waiting event back
-//	completed, not deferred   1   an event is lost
+//	completed, not deferred   2   an event is lost
 //	no flags                  2   a hold that nobody is told about
 //	recipient of the event   72   the pass goes to an address of the event
 //	delivered twice          11   two passes for one event
