@@ -95,10 +95,10 @@ type SignIn struct {
 	ID     string
 	UserID identity.UserID
 	At     time.Time
-	// Code is status.errorCode, Reason status.failureReason, a text of Microsoft's
-	// that tells apart the two meanings of 50053.
-	Code   int
-	Reason string
+	// Code is status.errorCode; Reason and Details are status.failureReason and
+	// status.additionalDetails, texts of Microsoft's that event.ClassifySignIn reads.
+	Code            int
+	Reason, Details string
 	// App is the display name of the application.
 	App string
 }
