@@ -19,6 +19,7 @@ type directory struct {
 
 func newDirectory(t *Tenant) *directory {
 	d := &directory{Tenant: t}
+	t.Behaviour.fillDefaults()
 	if t.mailboxes == nil {
 		t.mailboxes = make(map[string][]Message)
 	}

@@ -66,6 +66,11 @@ func errDenied() *apiError {
 		message: "Insufficient privileges to complete the operation."}
 }
 
+// errExtension is an error of the service behind change notifications.
+func errExtension(status int, format string, args ...any) *apiError {
+	return &apiError{status: status, code: "ExtensionError", message: fmt.Sprintf(format, args...)}
+}
+
 func errToken(message string) *apiError {
 	return &apiError{status: http.StatusUnauthorized, code: "InvalidAuthenticationToken", message: message,
 		header: http.Header{"Www-Authenticate": {`Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000"`}}}

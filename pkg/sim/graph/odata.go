@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // entity is a directory object whose properties can be selected and filtered by name.
@@ -36,6 +37,7 @@ type query struct {
 	top      int    // 0 when absent
 	after    string // last id of the page before
 	count    bool
+	advanced bool // the caller asks the index
 	orderBy  string
 	descend  bool
 	expand   []expansion
@@ -94,6 +96,7 @@ func parseQuery(r *request) (*query, error) {
 			return nil, errBadRequest("Invalid value '%s' for $count query option found.", v)
 		}
 	}
+	q.advanced = q.count && strings.EqualFold(r.header.Get("ConsistencyLevel"), "eventual")
 	if v := r.query.Get("$orderby"); v != "" {
 		fields := strings.Fields(v)
 		q.orderBy = fields[0]
@@ -106,12 +109,15 @@ func parseQuery(r *request) (*query, error) {
 		if q.filter, err = parseFilter(v); err != nil {
 			return nil, errBadRequest("Invalid filter clause: %s", err)
 		}
-		eventual := strings.EqualFold(r.header.Get("ConsistencyLevel"), "eventual")
-		if (q.filter.advanced() || q.orderBy != "") && !(eventual && q.count) {
-			return nil, errUnsupportedQuery("Operator or sort is not supported because the required parameters are missing: add the header 'ConsistencyLevel: eventual' and $count=true.")
+		if (q.filter.advanced() || q.orderBy != "") && !q.advanced {
+			return nil, errAdvanced()
 		}
 	}
 	return q, nil
+}
+
+func errAdvanced() *apiError {
+	return errUnsupportedQuery("Operator or sort is not supported because the required parameters are missing: add the header 'ConsistencyLevel: eventual' and $count=true.")
 }
 
 func splitList(v string) []string {
@@ -240,6 +246,9 @@ func page[E entity](sc schema, r *request, q *query, all []E, finish func(E, map
 }
 
 func sortKey(v any) string {
+	if t, isTime := v.(time.Time); isTime {
+		return t.UTC().Format("2006-01-02T15:04:05.000000000")
+	}
 	s, _ := v.(string)
 	return strings.ToLower(s)
 }

@@ -38,6 +38,7 @@ func newRoutes() routeTable {
 	readAccess := []string{"Policy.Read.All", "Policy.Read.ConditionalAccess"}
 	readSecurity := []string{"Policy.Read.All"}
 	revoke := []string{"User.RevokeSessions.All", "User.ReadWrite.All", "Directory.ReadWrite.All"}
+	watchUsers := []string{"User.Read.All"} // subscription-post-subscriptions: exactly the one documented
 	deleteUser := []string{"User.DeleteRestore.All", "User.ReadWrite.All", "Directory.ReadWrite.All"}
 
 	var t routeTable
@@ -61,7 +62,18 @@ func newRoutes() routeTable {
 	}
 	add("POST", "/users/{user}/checkMemberGroups", ClassDirectory, checkMember, (*Server).checkMemberGroups)
 	add("POST", "/users/{user}/getMemberGroups", ClassDirectory, checkMember, (*Server).getMemberGroups)
+	add("GET", "/users/delta", ClassDirectory, readUsers, (*Server).deltaUsers)
+	add("GET", "/directory/deletedItems/graph.user", ClassDirectory, readUsers, (*Server).listDeletedUsers)
 	add("GET", "/directory/deletedItems/{user}", ClassDirectory, readUsers, (*Server).getDeletedUser)
+	add("DELETE", "/directory/deletedItems/{user}", ClassDirectory, deleteUser, (*Server).purgeDeletedUser)
+	add("POST", "/directory/deletedItems/{user}/restore", ClassDirectory, deleteUser, (*Server).restoreDeletedUser)
+
+	add("GET", "/subscriptions", ClassSubscriptions, watchUsers, (*Server).listSubscriptions)
+	add("POST", "/subscriptions", ClassSubscriptions, nil, (*Server).createSubscription) // permission depends on the resource
+	add("GET", "/subscriptions/{subscription}", ClassSubscriptions, watchUsers, (*Server).getSubscription)
+	add("PATCH", "/subscriptions/{subscription}", ClassSubscriptions, watchUsers, (*Server).patchSubscription)
+	add("DELETE", "/subscriptions/{subscription}", ClassSubscriptions, watchUsers, (*Server).deleteSubscription)
+	add("POST", "/subscriptions/{subscription}/reauthorize", ClassSubscriptions, watchUsers, (*Server).reauthorizeSubscription)
 
 	add("GET", "/groups", ClassDirectory, readGroups, (*Server).listGroups)
 	add("GET", "/groups/{group}", ClassDirectory, readGroups, (*Server).getGroup)
@@ -206,6 +218,7 @@ func splitPath(escaped string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		seg = strings.TrimSuffix(seg, "()") // a function without parameters, such as delta()
 		if name, key, ok := strings.Cut(seg, "('"); ok && strings.HasSuffix(key, "')") && name != "" {
 			segments = append(segments, name, strings.ReplaceAll(strings.TrimSuffix(key, "')"), "''", "'"))
 			continue

@@ -33,6 +33,14 @@ type Options struct {
 	CAFile   string // written at start when set: the certificate clients must trust
 	Throttle Throttle
 	Latency  time.Duration
+	// Callbacks sends validation requests and notifications; default a transport of the
+	// server's own, which trusts the machine's certificates.
+	Callbacks http.RoundTripper
+	// PlainCallbacks accepts notification URLs with http on loopback, which Graph never
+	// does. It is for a stack on one machine.
+	PlainCallbacks bool
+	// HoldNotifications sends notifications only when Deliver is called.
+	HoldNotifications bool
 }
 
 // Server is a running simulator. Its methods are safe for concurrent use.
@@ -56,6 +64,14 @@ type Server struct {
 	latency  time.Duration
 	requests []Request
 	tokenKey []byte
+	changes  changeLog
+	post     outbox
+
+	callbacks      *http.Client
+	plainCallbacks bool
+	delivering     sync.Mutex      // held while notifications are sent; taken before mu
+	life           context.Context // ends at shutdown; for requests that the server makes
+	endLife        context.CancelFunc
 
 	closing  chan struct{} // closed when shutdown begins
 	handlers sync.RWMutex  // read-held by every running handler
@@ -89,6 +105,10 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		dir: newDirectory(o.Tenant), throttle: throttle{config: o.Throttle, used: make(map[string]*window)}, latency: o.Latency,
 	}
 	s.closing = make(chan struct{})
+	s.life, s.endLife = context.WithCancel(ctx)
+	s.post.wake = make(chan struct{}, 1)
+	s.plainCallbacks = o.PlainCallbacks
+	s.callbacks = newCallbacks(o.Callbacks)
 	s.tokenKey = s.randomBytes(32)
 	for _, a := range o.Tenant.Apps {
 		if a.ClientSecret == "" {
@@ -118,6 +138,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	s.servers = []*http.Server{plain, secure}
 	s.serving.Go(func() { s.ended(plain.Serve(s.plain)) })
 	s.serving.Go(func() { s.ended(secure.ServeTLS(s.tls, "", "")) })
+	if !o.HoldNotifications {
+		s.serving.Go(s.courier)
+	}
 	s.stop = context.AfterFunc(ctx, s.shutdown)
 	return s, nil
 }
@@ -146,12 +169,14 @@ func (s *Server) Close() error {
 func (s *Server) shutdown() {
 	s.shut.Do(func() {
 		close(s.closing)
+		s.endLife()
 		for _, srv := range s.servers {
 			s.shutErr = errors.Join(s.shutErr, srv.Close())
 		}
 		s.handlers.Lock()   // waits for the handlers that run; later ones see closing
 		s.handlers.Unlock() //nolint:staticcheck // an empty section is the wait
 		s.serving.Wait()
+		s.callbacks.CloseIdleConnections()
 	})
 }
 

@@ -104,8 +104,10 @@ func (s *Server) Mailboxes() []string {
 func (s *Server) Mutate(change func(*Tenant)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	change(s.dir.Tenant)
-	s.dir.reindex()
+	s.changedBy(func() {
+		change(s.dir.Tenant)
+		s.dir.reindex()
+	})
 }
 
 // User finds a person inside Mutate, by object id or userPrincipalName; nil if absent.
@@ -132,6 +134,7 @@ func (s *Server) Provision(employeeID string) (User, error) {
 		s.dir.NotYetProvisioned = slices.Delete(s.dir.NotYetProvisioned, i, i+1)
 		s.dir.Users = append(s.dir.Users, u)
 		s.dir.reindex()
+		s.changed(u.ID, userCreated)
 		return *u.clone(), nil
 	}
 	return User{}, fmt.Errorf("provision %s: nobody with this employee id waits for an account", employeeID)

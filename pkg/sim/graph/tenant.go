@@ -41,6 +41,13 @@ type Behaviour struct {
 	DefaultMethodText DefaultMethodText `json:"defaultMethodText"`
 	LastDefaultMethod LastDefaultMethod `json:"lastDefaultMethod"`
 	SignInPreferences PreferenceEffect  `json:"signInPreferences"`
+	ExpiredDelta      ExpiredDelta      `json:"expiredDelta"`
+	// DeltaPage is the number of users on a page of a delta query; Graph documents none
+	// and takes no $top there. 200 is assumed.
+	DeltaPage int `json:"deltaPage"`
+	// Notifications is how many notifications one change makes for each subscription.
+	// Graph sends several now and then (microsoft-graph-docs#21882).
+	Notifications int `json:"notifications"`
 }
 
 // PassOutsidePolicy says what a Temporary Access Pass request gets for a person whom the
@@ -80,6 +87,16 @@ type PreferenceEffect string
 const (
 	PreferencesApplied PreferenceEffect = "applied"
 	PreferencesIgnored PreferenceEffect = "ignored"
+)
+
+// ExpiredDelta selects the answer to a delta token older than seven days.
+type ExpiredDelta string
+
+// The page on delta query documents 410 with a Location for a reset, and an error "40X"
+// with a code such as syncStateNotFound for an expired token.
+const (
+	ExpiredGone     ExpiredDelta = "gone"
+	ExpiredNotFound ExpiredDelta = "syncStateNotFound"
 )
 
 // App is an app registration with its application permissions.
@@ -247,8 +264,7 @@ func ParseTenant(data []byte) (*Tenant, error) {
 	return t, nil
 }
 
-func (t *Tenant) fillDefaults() {
-	b := &t.Behaviour
+func (b *Behaviour) fillDefaults() {
 	if b.PassOutsidePolicy == "" {
 		b.PassOutsidePolicy = PassRejected
 	}
@@ -261,6 +277,19 @@ func (t *Tenant) fillDefaults() {
 	if b.SignInPreferences == "" {
 		b.SignInPreferences = PreferencesApplied
 	}
+	if b.ExpiredDelta == "" {
+		b.ExpiredDelta = ExpiredGone
+	}
+	if b.DeltaPage == 0 {
+		b.DeltaPage = 200
+	}
+	if b.Notifications == 0 {
+		b.Notifications = 1
+	}
+}
+
+func (t *Tenant) fillDefaults() {
+	t.Behaviour.fillDefaults()
 	t.Policies.TemporaryAccessPass.fillDefaults()
 }
 
@@ -340,12 +369,15 @@ func (b Behaviour) validate() error {
 	var errs []error
 	check := func(ok bool, name string, value any) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("behaviour: %s has no value %q", name, value))
+			errs = append(errs, fmt.Errorf("behaviour: %s has no value %v", name, value))
 		}
 	}
 	check(b.PassOutsidePolicy == PassRejected || b.PassOutsidePolicy == PassCreated, "passOutsidePolicy", b.PassOutsidePolicy)
 	check(b.DefaultMethodText == NewerText || b.DefaultMethodText == OlderText, "defaultMethodText", b.DefaultMethodText)
 	check(b.LastDefaultMethod == LastDefaultDeletable || b.LastDefaultMethod == LastDefaultKept, "lastDefaultMethod", b.LastDefaultMethod)
+	check(b.ExpiredDelta == ExpiredGone || b.ExpiredDelta == ExpiredNotFound, "expiredDelta", b.ExpiredDelta)
+	check(b.DeltaPage > 0, "deltaPage", b.DeltaPage)
+	check(b.Notifications > 0, "notifications", b.Notifications)
 	check(b.SignInPreferences == PreferencesApplied || b.SignInPreferences == PreferencesIgnored, "signInPreferences", b.SignInPreferences)
 	return errors.Join(errs...)
 }

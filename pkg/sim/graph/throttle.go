@@ -15,11 +15,12 @@ type Class int
 // user count as "authenticationMethod" of the reports class is unverified; the simulator
 // takes the cautious reading.
 const (
-	ClassDirectory  Class = iota + 1 // users, groups, roles: resource units and writes
-	ClassPolicy                      // policies: resource units and writes
-	ClassMethods                     // authentication methods and reports
-	ClassProtection                  // identity protection and Conditional Access
-	ClassMail                        // Outlook; its limits are out of reach here
+	ClassDirectory     Class = iota + 1 // users, groups, roles: resource units and writes
+	ClassPolicy                         // policies: resource units and writes
+	ClassMethods                        // authentication methods and reports
+	ClassProtection                     // identity protection and Conditional Access
+	ClassMail                           // Outlook; its limits are out of reach here
+	ClassSubscriptions                  // change notifications
 )
 
 // String is the name used in logs and in the control API.
@@ -35,6 +36,8 @@ func (c Class) String() string {
 		return "protection"
 	case ClassMail:
 		return "mail"
+	case ClassSubscriptions:
+		return "subscriptions"
 	}
 	return fmt.Sprintf("Class(%d)", int(c))
 }
@@ -48,6 +51,8 @@ func (c Class) denied() *apiError {
 		return &apiError{status: http.StatusForbidden, code: "AccessDenied", message: "You cannot perform the requested operation, required scopes are missing in the token."}
 	case ClassMail:
 		return &apiError{status: http.StatusForbidden, code: "ErrorAccessDenied", message: "Access is denied. Check credentials and try again."}
+	case ClassSubscriptions:
+		return errExtension(http.StatusForbidden, "Operation: Read; Exception: [Status Code: Forbidden; Reason: The application lacks a permission that the resource needs.]")
 	case ClassDirectory:
 	}
 	return errDenied()
@@ -99,6 +104,17 @@ func limits(rt *route, r *request, users int) []charge {
 			charges = append(charges, charge{limit{name: "WriteLimitExceeded", amount: 3000, window: 150 * time.Second, retryAfter: true}, 1})
 		}
 		return charges
+	case ClassSubscriptions:
+		l := limit{name: "subscriptions", amount: 500, window: 20 * time.Second, retryAfter: true}
+		switch {
+		case r.method == http.MethodGet && len(r.path) == 1:
+			l.name, l.amount = "subscriptions/list", 25
+		case r.method == http.MethodGet:
+			l.name = "subscriptions/get"
+		case len(r.path) == 3:
+			l.name, l.amount = "subscriptions/reauthorize", 1000
+		}
+		return []charge{{l, 1}}
 	case ClassMail:
 	}
 	return nil

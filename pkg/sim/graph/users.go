@@ -465,7 +465,9 @@ func (s *Server) patchUser(r *request) (response, error) {
 			return response{}, errDirectory("Invalid value specified for property '%s' of resource 'User'.", name)
 		}
 	}
+	before := *u
 	*u = *changed
+	s.updated(&before, u)
 	if slices.Contains(names, "employeeId") {
 		s.dir.reindex()
 	}
@@ -480,24 +482,8 @@ func (s *Server) deleteUser(r *request) (response, error) {
 	if s.dir.privileged(u) && !r.caller.mayTouchPrivileged() {
 		return response{}, errDenied()
 	}
-	u.deletedAt = &r.now
-	s.dir.deleted = append(s.dir.deleted, u)
-	s.dir.Users = slices.DeleteFunc(s.dir.Users, func(x *User) bool { return x == u })
-	s.dir.reindex()
+	s.remove(u, r.now)
 	return noContent(), nil
-}
-
-func (s *Server) getDeletedUser(r *request) (response, error) {
-	for _, u := range s.dir.deleted {
-		if strings.EqualFold(u.ID, r.params["user"]) {
-			q, err := parseQuery(r)
-			if err != nil {
-				return response{}, err
-			}
-			return userSchema().single(r, u, q.selected)
-		}
-	}
-	return response{}, errNotFound(r.params["user"])
 }
 
 // revokeSessions ends the sessions of a user. It does not work for external users
@@ -510,7 +496,9 @@ func (s *Server) revokeSessions(r *request) (response, error) {
 	if u.external() {
 		return response{}, errDirectory("Sign-in sessions of an external user cannot be revoked.")
 	}
+	before := *u
 	u.SignInSessionsValidFromDateTime = &r.now
+	s.updated(&before, u)
 	if strings.EqualFold(r.path[len(r.path)-1], "invalidateAllRefreshTokens") {
 		return noContent(), nil
 	}
