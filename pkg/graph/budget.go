@@ -24,6 +24,10 @@ type Budget struct {
 	// them.
 	Directory Limit
 	Writes    Limit
+	// Subscriptions bounds what creates, renews and removes subscriptions, and
+	// SubscriptionLists the reading of them all.
+	Subscriptions     Limit
+	SubscriptionLists Limit
 	// Workers is the number of processes that share the limits evenly; 0 means one.
 	Workers int
 	// Patience is the longest wait for a request's turn; 0 means DefaultPatience. A
@@ -51,11 +55,14 @@ func DocumentedBudget() Budget {
 		Protection: Limit{Requests: 1, Window: time.Second},
 		Directory:  Limit{Requests: 8000, Window: 10 * time.Second},
 		Writes:     Limit{Requests: 3000, Window: 150 * time.Second},
+
+		Subscriptions:     Limit{Requests: 500, Window: 20 * time.Second},
+		SubscriptionLists: Limit{Requests: 25, Window: 20 * time.Second},
 	}
 }
 
 func (b Budget) validate() error {
-	for _, l := range []Limit{b.Methods, b.Protection, b.Directory, b.Writes} {
+	for _, l := range []Limit{b.Methods, b.Protection, b.Directory, b.Writes, b.Subscriptions, b.SubscriptionLists} {
 		if l.Requests < 0 || l.Window < 0 || (l.Requests == 0) != (l.Window == 0) {
 			return fmt.Errorf("a limit of %d requests in %s makes no sense", l.Requests, l.Window)
 		}
@@ -90,6 +97,9 @@ type budgets struct {
 	methods    *turnstile
 	protection *turnstile
 	directory  *turnstile
+
+	subscriptions     *turnstile
+	subscriptionLists *turnstile
 }
 
 func newBudgets(b Budget, clock Clock) *budgets {
@@ -109,6 +119,9 @@ func newBudgets(b Budget, clock Clock) *budgets {
 		methods:    newTurnstile(clock, window(b.Methods, false)),
 		protection: newTurnstile(clock, window(b.Protection, false)),
 		directory:  newTurnstile(clock, window(b.Directory, false), window(b.Writes, true)),
+
+		subscriptions:     newTurnstile(clock, window(b.Subscriptions, false)),
+		subscriptionLists: newTurnstile(clock, window(b.SubscriptionLists, false)),
 	}
 }
 
@@ -120,6 +133,10 @@ func (b *budgets) of(c class) *turnstile {
 		return b.protection
 	case classDirectory:
 		return b.directory
+	case classSubscriptions:
+		return b.subscriptions
+	case classSubscriptionList:
+		return b.subscriptionLists
 	default:
 		return nil // mail: Exchange's limits are out of reach
 	}

@@ -71,7 +71,7 @@ func TestBudgetRefusesWithoutARequest(t *testing.T) {
 			t.Errorf("%d requests, %d calls in the trail", sent, len(calls.List()))
 		}
 		for _, op := range operations {
-			methods := slices.Contains([]string{"Methods", "Passes", "IssuePass", "DeletePass", "MethodsAndDefault", "AllMethods", "DeleteMethods", "DeleteMethods of one", "SetDefaultMethod"}, op.name)
+			methods := slices.Contains([]string{"Methods", "Passes", "IssuePass", "DeletePass", "MethodsAndDefault", "AllMethods", "DeleteMethods", "DeleteMethods of one", "SetDefaultMethod", "FailedSignIns"}, op.name)
 			var retry *identity.RetryError
 			if err := op.run(identity.Urgent(t.Context()), c); (errors.As(err, &retry) && retry.After == time.Minute && !retry.Unknown) != methods {
 				t.Errorf("%s: %v", op.name, err)

@@ -9,10 +9,13 @@
 // Every failed method returns an error of one of these classes:
 //
 //	answer                              class
-//	404                                 identity.ErrNotFound (DeletePass: success; Risk: none; a $batch, SendMail, PassPolicy, CountUsers: identity.ErrRefused)
+//	404                                 identity.ErrNotFound (DeletePass, Unsubscribe: success; Risk: none; a $batch, lists, Subscribe, SendMail, PassPolicy, CountUsers: identity.ErrRefused)
 //	401, 403                            identity.ErrForbidden; the text names the permission the operation needs
 //	400 and any other 4xx, 3xx          identity.ErrRefused with Graph's error code
 //	408, 409, 423, 425                  *identity.RetryError
+//	410; 4xx with the code of a link    sweep.ErrResync, from operations that follow links of earlier answers
+//	that is no longer good
+//	403 to Subscribe from who may read  sweep.ErrQuota
 //	429                                 *identity.RetryError, After from Retry-After or the default of its throttling class
 //	5xx                                 *identity.RetryError, After from Retry-After; Unknown for a write
 //	none, cut off, unreadable, late     *identity.RetryError; Unknown for a write

@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/sweep"
 )
 
 // class is a throttling class of Graph.
@@ -22,6 +24,8 @@ const (
 	classMethods
 	classProtection
 	classMail
+	classSubscriptions
+	classSubscriptionList
 )
 
 // window is the wait after a 429 that does not say how long: the window of the
@@ -32,6 +36,8 @@ func (c class) window() time.Duration {
 		return 10 * time.Second
 	case classProtection:
 		return time.Second
+	case classSubscriptions, classSubscriptionList:
+		return 20 * time.Second
 	case classMail:
 		return time.Minute
 	default:
@@ -50,6 +56,9 @@ type operation struct {
 	// impersonal operations address something that settings name, so 404 tells of a
 	// wrong setting and not of a missing person.
 	impersonal bool
+	// resumes is set for operations that follow a link of an earlier answer, which
+	// Graph may no longer know.
+	resumes bool
 	// refusal lists what a 400 usually means here, since Graph's code seldom says.
 	refusal string
 }
@@ -74,7 +83,21 @@ var (
 	setPassword   = operation{name: "set random password", class: classDirectory, write: true, permission: "User-PasswordProfile.ReadWrite.All" + privileged, refusal: "the account is owned by an on-premises directory"}
 	readRisk      = operation{name: "read user risk", class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
 	countUsers    = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
-	sendMail      = operation{name: "send mail", impersonal: true, class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
+
+	listSubscriptions = operation{name: "list subscriptions", impersonal: true, class: classSubscriptionList, permission: "User.Read.All"}
+	subscribe         = operation{name: "subscribe", impersonal: true, class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "a notification URL is not public https or did not repeat the validation token in 10 s, or the expiry is over 41,760 minutes ahead"}
+	renewSubscription = operation{name: "renew subscription", class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "the expiry is over 41,760 minutes ahead"}
+	unsubscribe       = operation{name: "remove subscription", class: classSubscriptions, write: true, permission: "User.Read.All"}
+	readChanges       = operation{name: "read changes of users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
+	listDeleted       = operation{name: "list deleted users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
+	listRisks         = operation{name: "list risky users", impersonal: true, resumes: true, class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
+	listDetections    = operation{name: "list risk detections", impersonal: true, resumes: true, class: classProtection, permission: "IdentityRiskEvent.Read.All and the tenant a P1 or P2 licence"}
+	listSignIns       = operation{name: "list failed sign-ins", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
+	listHires         = operation{name: "list hires", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
+	listLeavers       = operation{name: "list leavers", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
+	readEmployment    = operation{name: "read employment", class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
+
+	sendMail = operation{name: "send mail", impersonal: true, class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
 )
 
 // privileged is what a change of an administrator's account needs on top ("Who can
@@ -168,6 +191,8 @@ func (op operation) answer(status int, header http.Header, code string) error {
 	}
 	after := retryAfter(header, time.Now())
 	switch {
+	case op.resumes && (status == http.StatusGone || status >= 400 && status < 500 && voidLink(code)):
+		return e.as(sweep.ErrResync, "")
 	case status == http.StatusNotFound && !op.impersonal:
 		return e.as(identity.ErrNotFound, "")
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
@@ -183,6 +208,19 @@ func (op operation) answer(status int, header http.Header, code string) error {
 	default:
 		return e.as(identity.ErrRefused, "")
 	}
+}
+
+// voidLink reports whether a code means that a link of an earlier answer is no longer
+// good. A delta token lives seven days and then gives an error 40X with a code such as
+// syncStateNotFound; resyncRequired is the general one (Graph concepts, "Use delta
+// query" and "Error codes"). The last is that of a page.
+func voidLink(code string) bool {
+	for _, c := range []string{"syncStateNotFound", "resyncRequired", "Directory_ExpiredPageToken"} {
+		if strings.EqualFold(code, c) {
+			return true
+		}
+	}
+	return false
 }
 
 // throttled is the wait after a 429.

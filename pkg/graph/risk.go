@@ -46,16 +46,27 @@ func parseRisk(body []byte) (identity.Risk, bool) {
 	if json.Unmarshal(body, &r) != nil {
 		return identity.Risk{}, false
 	}
-	switch r.Level {
-	case identity.RiskNone, identity.RiskLow, identity.RiskMedium, identity.RiskHigh, identity.RiskHidden:
-	default:
-		return identity.Risk{}, false
-	}
-	switch r.State {
-	case identity.RiskStateNone, identity.RiskStateAtRisk, identity.RiskStateConfirmedCompromised,
-		identity.RiskStateConfirmedSafe, identity.RiskStateRemediated, identity.RiskStateDismissed:
-	default:
+	if !knownLevel(r.Level) || !knownState(r.State) {
 		return identity.Risk{}, false
 	}
 	return identity.Risk{Level: r.Level, State: r.State, UpdatedAt: moment(r.UpdatedAt)}, true
+}
+
+func knownLevel(l identity.RiskLevel) bool {
+	switch l {
+	case identity.RiskNone, identity.RiskLow, identity.RiskMedium, identity.RiskHigh, identity.RiskHidden:
+		return true
+	default:
+		return false
+	}
+}
+
+func knownState(s identity.RiskState) bool {
+	switch s {
+	case identity.RiskStateNone, identity.RiskStateAtRisk, identity.RiskStateConfirmedCompromised,
+		identity.RiskStateConfirmedSafe, identity.RiskStateRemediated, identity.RiskStateDismissed:
+		return true
+	default:
+		return false
+	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/sweep"
 )
 
 // Answers that no sane tenant gives come from a wire: a transport that answers by
@@ -133,9 +134,66 @@ var operations = []struct {
 		_, err := c.CountUsers(ctx)
 		return err
 	}},
+	{"Subscriptions", false, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Subscriptions(ctx)
+		return err
+	}},
+	{"Subscribe", true, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Subscribe(ctx, sweep.Subscription{Resource: "users", ChangeType: "updated,deleted", NotificationURL: "https://notify.contoso.example/graph",
+			ClientState: identity.NewSecret(passValue), ExpiresAt: time.Now().Add(time.Hour)})
+		return err
+	}},
+	{"Renew", true, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Renew(ctx, "cccccccc-0000-4000-8000-000000000001", time.Now().Add(time.Hour))
+		return err
+	}},
+	{"Unsubscribe", true, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		return c.Unsubscribe(ctx, "cccccccc-0000-4000-8000-000000000001")
+	}},
+	{"Changes", false, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Changes(ctx, "")
+		return err
+	}},
+	{"ChangesFromNow", false, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.ChangesFromNow(ctx)
+		return err
+	}},
+	{"DeletedUsers", false, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.DeletedUsers(ctx, someTime, "")
+		return err
+	}},
+	{"RiskyUsers", false, "IdentityRiskyUser.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.RiskyUsers(ctx, someTime, "")
+		return err
+	}},
+	{"Hires", false, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Hires(ctx, someTime, someTime.Add(time.Hour), "")
+		return err
+	}},
+	{"Leavers", false, "User-LifeCycleInfo.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Leavers(ctx, someTime, someTime.Add(time.Hour), "")
+		return err
+	}},
+	{"Employment", false, "User-LifeCycleInfo.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Employment(ctx, someone)
+		return err
+	}},
 	{"SendMail", true, "Mail.Send", func(ctx context.Context, c *graph.Client) error {
 		return c.SendMail(ctx, identity.Mail{From: "onboarding@contoso.example", To: "boss@contoso.example", Subject: "Pass", Text: identity.NewSecret(passValue)})
 	}},
 }
+
+// impersonal operations miss no person when Graph answers 404; resuming ones follow
+// links of earlier answers and read one page.
+var (
+	impersonal = append([]string{"SendMail", "PassPolicy", "MethodsAndDefault", "DeleteMethods", "CountUsers", "Subscriptions", "Subscribe"}, resuming...)
+	resuming   = []string{"Changes", "ChangesFromNow", "DeletedUsers", "RiskyUsers", "Detections", "FailedSignIns", "Hires", "Leavers"}
+)
+
+// unwelcome are the operations that a simulator of the test tenant alone refuses: it
+// reaches no notification URL and so has no subscription.
+var unwelcome = []string{"Subscribe", "Renew"}
+
+var someTime = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 
 const passValue = "Pa55-value!"

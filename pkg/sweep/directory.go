@@ -8,9 +8,10 @@ import (
 	"mfaflow/pkg/identity"
 )
 
-// ErrResync: the directory no longer knows where we were (410 Gone). What changed
-// since can only be found by reading everything.
-var ErrResync = errors.New("the directory cannot tell what changed since; everything must be read again")
+// ErrResync: the directory no longer knows where we were (410 Gone, or the link's own
+// error). After a delta link, what changed since can only be found by reading
+// everything; after any other, the list begins again.
+var ErrResync = errors.New("the directory no longer knows the link; the reading begins again")
 
 // ErrQuota: the directory takes no further subscription of ours.
 var ErrQuota = errors.New("subscription quota exhausted")
@@ -65,6 +66,9 @@ type Change struct {
 
 // RiskyUser is the risk that the directory sees for a user now
 // (learn.microsoft.com/graph/api/resources/riskyuser).
+//
+// A level or state that we do not know is RiskHidden or RiskStateAtRisk, here and in
+// Detection: the cautious ones, until the risk is read again by whoever acts.
 type RiskyUser struct {
 	ID        identity.UserID
 	Level     identity.RiskLevel
@@ -78,7 +82,8 @@ type RiskyUser struct {
 // Detection is one thing that looked risky
 // (learn.microsoft.com/graph/api/resources/riskdetection).
 type Detection struct {
-	ID       string
+	ID string
+	// UserID is empty when the detection is about nobody in particular.
 	UserID   identity.UserID
 	Kind     string // riskEventType, an open list
 	Activity string // signin or user
@@ -92,7 +97,8 @@ type Detection struct {
 
 // SignIn is a sign-in that failed (learn.microsoft.com/graph/api/resources/signin).
 type SignIn struct {
-	ID     string
+	ID string
+	// UserID is empty for a name that nobody has.
 	UserID identity.UserID
 	At     time.Time
 	// Code is status.errorCode; Reason and Details are status.failureReason and
@@ -120,12 +126,12 @@ type Deleted struct {
 }
 
 // Directory is what only answers when it is asked. Every method reads one page: link
-// is empty for the first, and Page.Next of the page before for any other. Errors are
-// those of package identity; identity.ErrForbidden also stands for a licence that the
-// tenant lacks.
+// is empty for the first, and Page.Next of the page before for any other, with the same
+// other arguments. Errors are those of package identity, and ErrResync for a link that is
+// too old; identity.ErrForbidden also stands for a licence that the tenant lacks.
 type Directory interface {
 	// Changes are those of users since a link of an earlier round (Page.Delta), or
-	// everybody there is for an empty one. ErrResync: the link is too old.
+	// everybody there is for an empty one. A user may come more than once.
 	Changes(ctx context.Context, link string) (Page[Change], error)
 	// ChangesFromNow is the link to begin with, without reading anybody.
 	ChangesFromNow(context.Context) (link string, err error)
@@ -138,9 +144,10 @@ type Directory interface {
 	// FailedSignIns are those with an error code, from since until before until.
 	FailedSignIns(ctx context.Context, code int, since, until time.Time, link string) (Page[SignIn], error)
 	// Hires are the members whose employeeHireDate is in [from, to), Leavers those whose
-	// employeeLeaveDateTime is.
+	// employeeLeaveDateTime is. Hires leave LeaveAt out: it needs a permission of its own.
 	Hires(ctx context.Context, from, to time.Time, link string) (Page[Employment], error)
 	Leavers(ctx context.Context, from, to time.Time, link string) (Page[Employment], error)
 	// Employment is that of one user. identity.ErrNotFound: there is no such user.
+	// identity.ErrForbidden: the day of leaving is hidden from us; it is never told as none.
 	Employment(ctx context.Context, id identity.UserID) (Employment, error)
 }
