@@ -2,14 +2,13 @@ package graph
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
 	"time"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
-
-	"encoding/json"
 
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/sweep"
@@ -161,8 +160,9 @@ type wireSignIn struct {
 	At     *time.Time `json:"createdDateTime"`
 	App    string     `json:"appDisplayName"`
 	Status *struct {
-		Code   int    `json:"errorCode"`
-		Reason string `json:"failureReason"`
+		Code    int    `json:"errorCode"`
+		Reason  string `json:"failureReason"`
+		Details string `json:"additionalDetails"`
 	} `json:"status"`
 }
 
@@ -171,7 +171,7 @@ func signIn(w wireSignIn) (sweep.SignIn, bool) {
 	if !ok || w.ID == "" || w.At == nil || w.Status == nil {
 		return sweep.SignIn{}, false
 	}
-	return sweep.SignIn{ID: w.ID, UserID: user, At: moment(w.At), Code: w.Status.Code, Reason: w.Status.Reason, App: w.App}, true
+	return sweep.SignIn{ID: w.ID, UserID: user, At: moment(w.At), Code: w.Status.Code, Reason: w.Status.Reason, Details: w.Status.Details, App: w.App}, true
 }
 
 const hireFields = "id,employeeId,employeeHireDate,accountEnabled,createdDateTime,userType"
