@@ -47,11 +47,12 @@ import (
 	"mfaflow/pkg/telemetry"
 )
 
-// Origin is the source that the events go by.
-const Origin = "graph"
+// users is the slot of the subscription to users. Graph knows no "created" for them: a
+// creation is an update (learn.microsoft.com/graph/api/resources/change-notifications-api-overview).
+var users = sweep.Slot{Name: "users", Resource: "users", ChangeType: "updated,deleted"}
 
-// Users is the slot of the subscription to users.
-const Users = "users"
+// Slots are the subscriptions whose notifications are understood here.
+func Slots() []sweep.Slot { return []sweep.Slot{users} }
 
 // The paths of the two URLs that a subscription has. Both take both kinds of items.
 const (
@@ -237,7 +238,7 @@ type judgement struct {
 func (j *judgement) judge(i item) {
 	slot, ok := j.handler.Keys.Check(i.ClientState, i.TenantID)
 	switch {
-	case !ok || !strings.EqualFold(i.TenantID, j.handler.TenantID) || slot != Users:
+	case !ok || !strings.EqualFold(i.TenantID, j.handler.TenantID) || slot != users.Name:
 		j.dropped[notOurs]++
 	case len(i.EncryptedContent) > 0 && string(i.EncryptedContent) != "null":
 		j.dropped[encrypted]++
@@ -266,7 +267,7 @@ func (j *judgement) change(i item) {
 	} else {
 		j.looked[again] = true
 	}
-	e, err := event.Observed(Origin, idOf(i), event.AccountChanged, string(user), j.received, j.received,
+	e, err := event.Observed(sweep.Graph, idOf(i), event.AccountChanged, string(user), j.received, j.received,
 		event.AccountUpdate{Person: identity.Reference{ObjectID: string(user)}, Change: kind})
 	if err != nil {
 		j.dropped[notAUser]++
@@ -283,7 +284,7 @@ func (j *judgement) lifecycle(i item, slot string) {
 		j.dropped[unknownEvent]++
 		return
 	}
-	m, err := c.Message(event.NewKey(Origin, idOf(i)), j.correlation)
+	m, err := c.Message(event.NewKey(sweep.Graph, idOf(i)), j.correlation)
 	if err != nil {
 		j.dropped[unknownEvent]++
 		return
@@ -360,14 +361,14 @@ func (h *Handler) report(ctx context.Context, began time.Time, j judgement) {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(j.dropped)) {
 		h.line(ctx, slog.LevelWarn, began, "dropped", http.StatusAccepted, slog.String(telemetry.KeyReason, reason), slog.Int("items", j.dropped[reason]))
-		if err := h.Metrics.Put(telemetry.Dimensions{Source: Origin, Outcome: reason}, telemetry.Metric{Name: "dropped", Unit: telemetry.Count, Value: float64(j.dropped[reason])}); err != nil {
+		if err := h.Metrics.Put(telemetry.Dimensions{Source: sweep.Graph, Outcome: reason}, telemetry.Metric{Name: "dropped", Unit: telemetry.Count, Value: float64(j.dropped[reason])}); err != nil {
 			h.Logger.WarnContext(ctx, "metrics not written", telemetry.Error(err))
 		}
 	}
 }
 
 func (h *Handler) line(ctx context.Context, level slog.Level, began time.Time, outcome string, status int, attrs ...slog.Attr) {
-	attrs = append(attrs, slog.String(telemetry.KeySource, Origin), slog.String(telemetry.KeyOutcome, outcome), slog.Int("status", status),
+	attrs = append(attrs, slog.String(telemetry.KeySource, sweep.Graph), slog.String(telemetry.KeyOutcome, outcome), slog.Int("status", status),
 		telemetry.Duration(h.Now().Sub(began)))
 	h.Logger.LogAttrs(ctx, level, "notification", attrs...)
 }

@@ -153,7 +153,7 @@ func TestNotificationBecomesAnEvent(t *testing.T) {
 		if got, err := e.AccountUpdate(); err != nil || got != want {
 			t.Errorf("%+v, %v", got, err)
 		}
-		if e.Origin != change.Origin || !e.ReceivedAt.Equal(t0) || e.CorrelationID == "" {
+		if e.Origin != sweep.Graph || !e.ReceivedAt.Equal(t0) || e.CorrelationID == "" {
 			t.Errorf("%+v", e)
 		}
 		// What we make ourselves obeys the schema that others are judged by.

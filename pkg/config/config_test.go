@@ -172,6 +172,19 @@ func TestRefused(t *testing.T) {
 			"MFAFLOW_TENANT_ID must be the tenant's id here, not a domain",
 			"MFAFLOW_CLIENT_STATE_KEYS needs keys of different ids (a to z, 0 to 9, -), each base64 of at least 32 bytes",
 		}},
+		"a sweep": {"tenant-sweep", with(router, "MFAFLOW_DEFAULT_TIME_ZONE", "Europe/Berlin", "MFAFLOW_NOTIFICATION_URL", "https://hunter2/graph", "MFAFLOW_SUBSCRIPTION_LIFETIME", "696h",
+			"MFAFLOW_POLL", "sign-ins,sign-ins", "MFAFLOW_EMPLOYMENT_AHEAD", "1h", "MFAFLOW_SWEEP_INTERVAL", "0"), []string{
+			"MFAFLOW_TENANT_ID must be the tenant's id here, not a domain",
+			"MFAFLOW_CLIENT_STATE_KEYS needs keys of different ids (a to z, 0 to 9, -), each base64 of at least 32 bytes",
+			"MFAFLOW_NOTIFICATION_URL is not an https origin such as https://hooks.contoso.com",
+			"MFAFLOW_SUBSCRIPTION_LIFETIME is not between 2h and 695h",
+			"MFAFLOW_EMPLOYMENT_AHEAD is not between 24h and 2160h",
+			"MFAFLOW_SWEEP_INTERVAL is not between 1s and 24h",
+			"MFAFLOW_POLL names something twice",
+		}},
+		"something that cannot be polled": {"tenant-sweep", with(router, "MFAFLOW_DEFAULT_TIME_ZONE", "Europe/Berlin", "MFAFLOW_POLL", "hunter2"), []string{
+			"MFAFLOW_POLL names something that is none of risky-users, detections, sign-ins and employment",
+		}},
 		"client state keys without ids": {"graph-notifications", with(hrEvents, "MFAFLOW_TENANT_ID", "84bd8158-6d4d-4958-8b9f-9d6445542f95", "MFAFLOW_CLIENT_STATE_KEYS", "hunter2"), []string{
 			"MFAFLOW_CLIENT_STATE_KEYS is not a list such as 2026-11:base64,2026-05:base64",
 		}},
@@ -203,8 +216,8 @@ func TestRefused(t *testing.T) {
 			"MFAFLOW_SESSIONS is not between 1 and 256",
 			"MFAFLOW_MAX_STARTS is not between 1 and 1000",
 			"MFAFLOW_LOCK_DURATION is not between 5s and 5m",
-			"MFAFLOW_IDLE_EXIT is not between 1ms and 15m",
 			"MFAFLOW_DEADLINE_RESERVE is not between 1s and 15m",
+			"MFAFLOW_IDLE_EXIT is not between 1ms and 15m",
 			"MFAFLOW_LEAD_TIME is not between 0s and 8760h",
 			"MFAFLOW_PASS_LIFETIME is not between 10m and 720h",
 			"MFAFLOW_PASS_LIFETIME is not a whole number of minutes",
@@ -363,7 +376,7 @@ func FuzzErrorsDoNotRepeatValues(f *testing.F) {
 		decoders := map[string]interface{ UnmarshalText([]byte) error }{
 			"Secret": &config.Secret{}, "Document": &config.Document{}, "SourceKeys": &config.SourceKeys{},
 			"SourceScopes": &config.SourceScopes{}, "TimeOfDay": &config.TimeOfDay{}, "TimeZone": &config.TimeZone{},
-			"Channel": new(config.Channel), "ObjectIDs": &config.ObjectIDs{}, "ClientStateKeys": &config.ClientStateKeys{},
+			"Channel": new(config.Channel), "ObjectIDs": &config.ObjectIDs{}, "ClientStateKeys": &config.ClientStateKeys{}, "Poll": new(config.Poll),
 		}
 		for name, d := range decoders {
 			if err := d.UnmarshalText([]byte(v)); err != nil && strings.Contains(err.Error(), v) {

@@ -52,11 +52,16 @@ type Directory struct {
 	GraphWorkers int    `split_words:"true" default:"1" desc:"How many processes of all functions share the limits evenly"`
 }
 
+// Locking says how a function holds what it took from a queue.
+type Locking struct {
+	LockDuration    time.Duration `split_words:"true" default:"60s" desc:"Lock duration of the queues, at most 5m; never more than they are configured with"`
+	DeadlineReserve time.Duration `split_words:"true" default:"10s" desc:"Under Lambda: no new work when less than this remains"`
+}
+
 // Receiving says how a function takes the messages of a queue.
 type Receiving struct {
-	LockDuration    time.Duration `split_words:"true" default:"60s" desc:"Lock duration of the queues, at most 5m; never more than they are configured with"`
-	IdleExit        time.Duration `split_words:"true" default:"5s" desc:"Under Lambda: a drain ends after this long without work"`
-	DeadlineReserve time.Duration `split_words:"true" default:"10s" desc:"Under Lambda: no new work when less than this remains"`
+	Locking
+	IdleExit time.Duration `split_words:"true" default:"5s" desc:"Under Lambda: a drain ends after this long without work"`
 }
 
 // Drain says how a function works through the sessions of a queue.
@@ -157,6 +162,7 @@ func functions() []function {
 		{"identity-router", &IdentityRouter{}},
 		{"identity-worker", &IdentityWorker{}},
 		{"flag-notifier", &FlagNotifier{}},
+		{"tenant-sweep", &TenantSweep{}},
 	}
 }
 
@@ -362,10 +368,14 @@ func (d Drain) check(p *SettingsError) {
 	d.Receiving.check(p)
 }
 
+func (l Locking) check(p *SettingsError) {
+	p.duration("LOCK_DURATION", l.LockDuration, 5*time.Second, 5*time.Minute)
+	p.duration("DEADLINE_RESERVE", l.DeadlineReserve, time.Second, 15*time.Minute)
+}
+
 func (r Receiving) check(p *SettingsError) {
-	p.duration("LOCK_DURATION", r.LockDuration, 5*time.Second, 5*time.Minute)
+	r.Locking.check(p)
 	p.duration("IDLE_EXIT", r.IdleExit, time.Millisecond, 15*time.Minute)
-	p.duration("DEADLINE_RESERVE", r.DeadlineReserve, time.Second, 15*time.Minute)
 }
 
 func (b Breaker) check(p *SettingsError) {

@@ -1,0 +1,67 @@
+// Command tenant-sweep keeps the subscriptions for change notifications alive and asks
+// the tenant what nobody tells.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"mfaflow/pkg/change"
+	"mfaflow/pkg/clientstate"
+	"mfaflow/pkg/config"
+	"mfaflow/pkg/graph"
+	"mfaflow/pkg/sweep"
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/wiring"
+	"mfaflow/pkg/wiring/directory"
+)
+
+func main() {
+	var cfg config.TenantSweep
+	err := config.Load(&cfg)
+	log := telemetry.NewLogger(os.Stdout, "tenant-sweep", cfg.LogLevel)
+	if err == nil {
+		err = run(context.Background(), cfg, log)
+	}
+	if err != nil {
+		log.Error("stopped", telemetry.Error(err))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, cfg config.TenantSweep, log *slog.Logger) error {
+	tenant, err := directory.Open(cfg.App, cfg.Directory)
+	if err != nil {
+		return err
+	}
+	broker, err := wiring.Broker(cfg.Broker, cfg.App)
+	if err != nil {
+		return err
+	}
+	subscriptions, err := subscriptions(cfg, tenant)
+	if err != nil {
+		return err
+	}
+	return wiring.Sweep{
+		Broker: broker, Locking: cfg.Locking, Control: cfg.ControlQueue, Interval: cfg.SweepInterval,
+		Sweeper: sweep.Sweeper{
+			Directory: tenant, Subscriptions: subscriptions, Polls: cfg.Polls(), InboundQueue: cfg.InboundQueue,
+			EmploymentAhead: cfg.EmploymentAhead, Zone: cfg.DefaultTimeZone.Location, Now: time.Now, Log: log, Metrics: wiring.Metrics("tenant-sweep"),
+		},
+		Idle: tenant.Close, Log: log,
+	}.Run(ctx)
+}
+
+// subscriptions are nil where no URL is told.
+func subscriptions(cfg config.TenantSweep, tenant *graph.Client) (*sweep.Subscribing, error) {
+	if cfg.NotificationURL == "" {
+		return nil, nil
+	}
+	keys, err := clientstate.NewKeys(cfg.ClientStateKeys)
+	return &sweep.Subscribing{
+		Directory: tenant, Keys: keys, TenantID: cfg.TenantID, Slots: change.Slots(), Lifetime: cfg.SubscriptionLifetime,
+		NotificationURL: cfg.NotificationURL + change.NotificationPath, LifecycleURL: cfg.NotificationURL + change.LifecyclePath,
+	}, err
+}
