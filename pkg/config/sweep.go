@@ -110,7 +110,7 @@ func (c *TenantSweep) Polls() (list []sweep.Poll) {
 
 // tenantID: notifications name the tenant by its id.
 func (p *SettingsError) tenantID(v string) {
-	if !isGUID(strings.ToLower(v)) {
+	if !identity.IsGUID(v) {
 		p.add("TENANT_ID", "must be the tenant's id here, not a domain")
 	}
 }

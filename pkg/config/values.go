@@ -191,24 +191,10 @@ func (ids *ObjectIDs) UnmarshalText(b []byte) error {
 	}
 	for s := range strings.SplitSeq(string(b), ",") {
 		s = strings.ToLower(strings.TrimSpace(s))
-		if !isGUID(s) {
+		if !identity.IsGUID(s) {
 			return decodeError("lists something that is no object id")
 		}
 		*ids = append(*ids, identity.UserID(s))
 	}
 	return nil
-}
-
-func isGUID(s string) bool {
-	for i, c := range []byte(s) {
-		switch {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
-			return false
-		}
-	}
-	return len(s) == len("00000000-0000-0000-0000-000000000000")
 }

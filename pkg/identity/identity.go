@@ -9,14 +9,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strconv"
 	"strings"
 	"time"
 )
 
 // UserID is the object id of a user in the directory, in lower case.
 type UserID string
+
+// IsGUID reports whether s has the form of an object id, in either case.
+func IsGUID(s string) bool {
+	const form = "00000000-0000-0000-0000-000000000000"
+	if len(s) != len(form) {
+		return false
+	}
+	for i := range len(s) {
+		if form[i] == '-' && s[i] != '-' || form[i] != '-' && !strings.Contains("0123456789abcdefABCDEF", s[i:i+1]) {
+			return false
+		}
+	}
+	return true
+}
 
 // Reference is what a sender says about who a person is. Every identifier that
 // is present must agree on one account.
@@ -197,12 +209,6 @@ func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, hidden) }
 func (Secret) GoString() string             { return hidden }
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
-// UnmarshalText hides what configuration says.
-func (s *Secret) UnmarshalText(b []byte) error {
-	*s = NewSecret(string(b))
-	return nil
-}
-
 // ErrNotFound: the directory has no such user (or no such object of the user).
 // A user without a manager is ErrNotFound as well.
 var ErrNotFound = errors.New("not found in the directory")
@@ -232,22 +238,3 @@ func (e *RetryError) Error() string {
 }
 
 func (e *RetryError) Unwrap() error { return e.Err }
-
-// RetryAfter is the wait that the Retry-After header of an answer asks for, in
-// seconds or as an HTTP date (RFC 9110 section 10.2.3), at most the given one; zero
-// when there is none, or one that is past or unreadable.
-func RetryAfter(h http.Header, now time.Time, most time.Duration) time.Duration {
-	value := h.Get("Retry-After")
-	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, most)
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	// The sender's own clock, when it shows it, spares us the skew.
-	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = sent
-	}
-	return max(0, min(at.Sub(now), most))
-}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"mfaflow/pkg/sim/certificate"
 	"mfaflow/pkg/sim/clock"
 )
 
@@ -115,7 +116,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 			a.ClientSecret = fmt.Sprintf("sim~%x", s.randomBytes(20))
 		}
 	}
-	ca, config, err := newCertificates()
+	ca, config, err := certificate.New("mfaflow Graph simulator")
 	if err != nil {
 		return nil, fmt.Errorf("graph simulator: %w", err)
 	}

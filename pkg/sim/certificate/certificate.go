@@ -1,4 +1,6 @@
-package graph
+// Package certificate makes the certificates of the simulators, which speak TLS on
+// loopback. It imports the standard library only.
+package certificate
 
 import (
 	"crypto/ecdsa"
@@ -14,9 +16,9 @@ import (
 	"time"
 )
 
-// newCertificates makes a certificate authority for this run and a server certificate
+// New makes a certificate authority of this name for one run, and a server certificate
 // for the loopback names. Validity follows the machine's clock, as clients check it.
-func newCertificates() (caPEM []byte, config *tls.Config, err error) {
+func New(name string) (caPEM []byte, config *tls.Config, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a CA key: %w", err)
@@ -27,7 +29,7 @@ func newCertificates() (caPEM []byte, config *tls.Config, err error) {
 	}
 	from := time.Now().Add(-time.Hour)
 	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mfaflow Graph simulator"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: from, NotAfter: from.AddDate(1, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
