@@ -1,4 +1,4 @@
-// Package events embeds the event catalogue: schemas, samples, HR mappings and
+// Package events embeds the event catalogue: schemas, samples, mappings and
 // golden plans. README.md is its page.
 //
 // It imports the standard library only and interprets nothing.
@@ -9,7 +9,7 @@ import (
 	"io/fs"
 )
 
-//go:embed schemas samples invalid mappings hr golden
+//go:embed schemas samples invalid mappings hr risk golden
 var files embed.FS
 
 // FS is the catalogue as a file tree. Its folders are described in README.md.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +20,10 @@ import (
 	"mfaflow/events/tenant"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
-	"mfaflow/pkg/hrapi"
 	"mfaflow/pkg/identity"
-	"mfaflow/pkg/ingest"
 	"mfaflow/pkg/mapping"
+	"mfaflow/pkg/secevent"
 	"mfaflow/pkg/strictjson"
-	"mfaflow/pkg/webhook"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected answers and mapped events")
@@ -38,8 +37,8 @@ func newCatalog(t testing.TB) *catalog.Catalog {
 	return c
 }
 
-// each runs a test for every JSON file two levels below dir but the sources of HR
-// systems, and fails when a pattern finds nothing to test.
+// each runs a test for every JSON file two levels below dir, and fails when a
+// pattern finds nothing to test.
 func each(t *testing.T, dir string, run func(t *testing.T, name string, raw []byte)) {
 	t.Helper()
 	names, err := fs.Glob(events.FS(), dir+"/*/*.json")
@@ -50,9 +49,6 @@ func each(t *testing.T, dir string, run func(t *testing.T, name string, raw []by
 		t.Fatalf("%s has no files", dir)
 	}
 	for _, name := range names {
-		if path.Base(name) == "source.json" {
-			continue
-		}
 		raw, err := fs.ReadFile(events.FS(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -206,126 +202,63 @@ func TestNoStrayFiles(t *testing.T) {
 // each with what the catalogue says to it once ingest has added the envelope.
 func TestMappings(t *testing.T) {
 	c := newCatalog(t)
-	unused := map[string]bool{}
-	for _, name := range mappings(t) {
-		unused[name] = true
+	files, err := fs.Glob(events.FS(), "mappings/*.jq")
+	if err != nil {
+		t.Fatal(err)
 	}
-	each(t, "hr", func(t *testing.T, name string, raw []byte) {
+	programs := map[string]*mapping.Program{}
+	for _, file := range files {
+		text, err := fs.ReadFile(events.FS(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if programs[strings.TrimSuffix(path.Base(file), ".jq")], err = mapping.New(string(text)); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	unused := maps.Clone(programs)
+	test := func(t *testing.T, name string, raw []byte) {
 		system := path.Base(path.Dir(name))
+		program, ok := programs[system]
+		if !ok {
+			t.Fatalf("no mapping for %s", system)
+		}
 		delete(unused, system)
 		payload, err := strictjson.Decode(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		source := recommended(t, system)
-		if source.EventBridge != nil {
-			payload = payload.(map[string]any)["detail"]
-		}
-		program, err := mapping.Open(source.Mapping)
-		if err != nil {
-			t.Fatal(err)
+		if system == "ssf" {
+			payload = verified(t, payload)
 		}
 		compare(t, name, ".txt", []byte(mapped(t, c, program, payload)))
-	})
+	}
+	each(t, "hr", test)
+	each(t, "risk", test)
 	for _, system := range slices.Sorted(maps.Keys(unused)) {
-		t.Errorf("mappings/%s.jq has no payloads in hr/%s", system, system)
+		t.Errorf("mappings/%s.jq has no payloads in hr/%s or risk/%s", system, system, system)
 	}
 }
 
-func mappings(t *testing.T) []string {
+// verified is what a mapping gets of a token with these claims. Transmitters that name
+// people by ids of their own are configured with what these are in the directory.
+func verified(t *testing.T, claims any) any {
 	t.Helper()
-	files, err := fs.Glob(events.FS(), "mappings/*.jq")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d mappings, %v", len(files), err)
-	}
-	for i, file := range files {
-		files[i] = strings.TrimSuffix(path.Base(file), ".jq")
-	}
-	return files
-}
-
-// isRecord reports whether a mapping reads the answer of an HR API.
-func isRecord(name string) bool { return name == "record" || strings.HasSuffix(name, "-record") }
-
-// recommended is the source of a system; that of records is the mapping alone.
-func recommended(t *testing.T, system string) ingest.Source {
-	t.Helper()
-	if isRecord(system) {
-		return ingest.Source{Mapping: system}
-	}
-	raw, _, err := mapping.Recommended(system)
+	stream := secevent.Stream{Subjects: map[string]secevent.Identifier{
+		"https://transmitter.okta.com": secevent.EmployeeID, "https://org.okta.com": secevent.EmployeeID,
+		"https://idp.example.com/3456789/": secevent.Mail,
+	}}
+	token, err := stream.Read(claims.(map[string]any))
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := ingest.ParseSources([]byte("[" + string(raw) + "]"))
-	if err != nil || len(list) != 1 {
-		t.Fatalf("%s: %v", system, err)
-	}
-	return list[0]
-}
-
-// A system is its mapping, its payloads, how it is connected, and a row on the page; a
-// mapping of records is named by the system that uses it.
-func TestSystemsAreComplete(t *testing.T) {
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	schemas := newCatalog(t)
-	used := map[string]bool{"record": true} // for systems without a mapping of their own
-	for _, system := range mapping.Systems() {
-		source := recommended(t, system)
-		used[source.Mapping] = true
-		if !strings.Contains(string(page), "\n| ["+system+"](hr/"+system+"/source.json) |") {
-			t.Errorf("README.md has no row for %s", system)
-		}
-		if source.Name != system {
-			t.Errorf("%s/source.json: the source is named %s", system, source.Name)
-		}
-		if source.Verify != nil {
-			source.Verify.Keys = webhook.Keys{identity.NewSecret(keyFor(source.Verify.Preset))}
-		}
-		if err := ingest.Validate([]ingest.Source{source}); err != nil {
-			t.Errorf("%s/source.json: %v", system, err)
-		}
-		_, raw, err := mapping.Recommended(system)
-		if err != nil || raw == nil {
-			continue
-		}
-		record, err := hrapi.Parse([]byte("[" + strings.ReplaceAll(string(raw), "<company>", "contoso") + "]"))
-		if err != nil {
-			t.Errorf("%s/source.json: %v", system, err)
-			continue
-		}
-		if _, err := hrapi.New(record, schemas, nil); err != nil || record[0].Source != system {
-			t.Errorf("%s/source.json: record of %s, %v", system, record[0].Source, err)
-		}
-		used[record[0].Mapping] = true
-	}
-	for _, name := range mappings(t) {
-		if !used[name] {
-			t.Errorf("mappings/%s.jq: no hr/*/source.json uses it", name)
-		}
-	}
-}
-
-// keyFor is a key of the form that a preset wants.
-func keyFor(preset string) string {
-	switch preset {
-	case "standard-webhooks":
-		return "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-	case "basic":
-		return "user:password"
-	default:
-		return "key"
-	}
+	return token.Value()
 }
 
 func mapped(t *testing.T, c *catalog.Catalog, program *mapping.Program, payload any) string {
 	t.Helper()
 	received := time.Date(2026, time.November, 23, 14, 15, 0, 0, time.UTC)
-	source := map[string]any{"name": "hr", "timeZone": "America/Halifax", "employeeId": "E1004"}
-	partials, err := program.Map(t.Context(), payload, source, received)
+	partials, err := program.Map(t.Context(), payload, map[string]any{"name": "hr", "timeZone": "America/Halifax"}, received)
 	if errors.Is(err, mapping.ErrMapping) {
 		return "refused by the mapping\n"
 	} else if err != nil {
@@ -344,11 +277,52 @@ func mapped(t *testing.T, c *catalog.Catalog, program *mapping.Program, payload 
 		}
 		whole := map[string]any{"specversion": "1.0", "id": "1", "source": "/hr", "time": received.Format(time.RFC3339)}
 		maps.Copy(whole, partial)
+		delete(whole, "key") // ingest takes it
 		if _, err := c.ParseValue(whole); err != nil {
 			b.WriteString("refused: " + err.Error() + "\n")
 		}
 	}
 	return b.String()
+}
+
+// The table of sign-in errors is there twice: in Go for what is polled, in jq for what a
+// hub delivers.
+func TestEntraMappingKnowsTheSignInErrors(t *testing.T) {
+	text, err := fs.ReadFile(events.FS(), "mappings/entra.jq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := mapping.New(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := append(event.SignInFailureCodes(), 0, 50126, 50074, 50140)
+	for _, code := range codes {
+		for _, reason := range []string{"", "The account is locked", "an IP address with malicious activity"} {
+			for _, details := range []string{"", "MFA denied; Phone App Reported Fraud", "MFA Denied, Fraud Code Entered", "MFA denied; user declined the authentication"} {
+				out, err := program.Map(t.Context(), map[string]any{"category": "SignInLogs", "properties": map[string]any{
+					"id": "s", "userId": "10000000-0000-4000-8000-000000000011", "createdDateTime": "2026-11-23T08:00:00Z",
+					"status": map[string]any{"errorCode": json.Number(strconv.Itoa(code)), "failureReason": reason, "additionalDetails": details},
+				}}, nil, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, trouble := event.ClassifySignIn(code, reason, details)
+				if !trouble {
+					want = event.SignInFailure{}
+				}
+				got := event.SignInFailure{}
+				if len(out) == 1 {
+					e := out[0].(map[string]any)
+					cause, _ := e["data"].(map[string]any)["cause"].(string)
+					got = event.SignInFailure{Lock: event.LockCause(cause), Unrequested: e["type"] == string(event.CodesUnrequested)}
+				}
+				if trouble != (len(out) == 1) || got != want {
+					t.Errorf("%d %q %q: %+v, want %+v", code, reason, details, got, want)
+				}
+			}
+		}
+	}
 }
 
 // The samples are about people of the sample tenant, so that a sample that is sent

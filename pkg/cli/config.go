@@ -79,7 +79,9 @@ func refusal(settings config.Settings) error {
 	}
 	switch s := settings.(type) {
 	case *config.HREvents:
-		about("MFAFLOW_SOURCES", sourcesOpen(s, !unread.Concern("MFAFLOW_SOURCE_KEYS")))
+		about("MFAFLOW_SOURCES", sourcesOpen(s.Ingest, false, !unread.Concern("MFAFLOW_SOURCE_KEYS")))
+	case *config.RiskSignals:
+		about("MFAFLOW_SOURCES", sourcesOpen(s.Ingest, true, !unread.Concern("MFAFLOW_SOURCE_KEYS")))
 	case *config.IdentityRouter:
 		about("MFAFLOW_RECORD_SOURCES", recordsOpen(s))
 	}
@@ -87,14 +89,15 @@ func refusal(settings config.Settings) error {
 }
 
 // sourcesOpen checks the sources with their keys; when the keys could not be read,
-// only what does not depend on them.
-func sourcesOpen(s *config.HREvents, keys bool) error {
+// only what does not depend on them. streams says whether the function takes event
+// streams.
+func sourcesOpen(s config.Ingest, streams, keys bool) error {
 	sources, err := ingest.ParseSources(s.Sources.Bytes())
 	if err != nil || !keys {
 		return err
 	}
 	sources, err = ingest.WithKeys(sources, s.SourceKeys)
-	return errors.Join(err, ingest.Validate(sources))
+	return errors.Join(err, ingest.Validate(sources, streams))
 }
 
 func recordsOpen(s *config.IdentityRouter) error {

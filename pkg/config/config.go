@@ -23,8 +23,8 @@ const prefix = "MFAFLOW"
 // sign events with. No function reads it.
 const SigningKey = "MFAFLOW_SIGNING_KEY"
 
-// Settings are those of one function: *HREvents, *IdentityRouter,
-// *IdentityWorker, *FlagNotifier.
+// Settings are those of one function: *HREvents, *RiskSignals,
+// *IdentityRouter, *IdentityWorker, *FlagNotifier.
 type Settings interface {
 	// problems are the values that parse and yet cannot be.
 	problems() SettingsError

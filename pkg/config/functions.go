@@ -81,17 +81,30 @@ type Breaker struct {
 	BreakerImmediatePercent int           `split_words:"true" default:"20" desc:"Percentage of all people that the count of immediate leavers is cut to, never lower than the other; 0 does not cut"`
 }
 
-// HREvents are the settings of the hr-events function.
-type HREvents struct {
-	Logging
-	Broker
-	App
+// Ingest says whose events a function takes by HTTP, and where to.
+type Ingest struct {
 	InboundQueue    string        `split_words:"true" default:"inbound" desc:"Queue of accepted events"`
 	QuarantineQueue string        `split_words:"true" default:"quarantine" desc:"Queue of signed events that cannot be understood or resolved"`
 	Listen          string        `default:"127.0.0.1:8080" desc:"Outside Lambda: address to serve on; port 0 picks a free one"`
 	Sources         Document      `required:"true" desc:"Sources as JSON, or @ and the path of a JSON file"`
 	SourceKeys      SourceKeys    `split_words:"true" desc:"Secret. Keys of the sources as JSON: {\"workday\": [\"whsec_...\"]}"`
 	SendTimeout     time.Duration `split_words:"true" default:"1500ms" desc:"How long the broker may take to accept; then the sender is told to try again"`
+}
+
+// HREvents are the settings of the hr-events function.
+type HREvents struct {
+	Logging
+	Broker
+	App
+	Ingest
+}
+
+// RiskSignals are the settings of the risk-signals function.
+type RiskSignals struct {
+	Logging
+	Broker
+	App
+	Ingest
 }
 
 // IdentityRouter are the settings of the identity-router function.
@@ -159,6 +172,7 @@ func functions() []function {
 	return []function{
 		{"hr-events", &HREvents{}},
 		{"graph-notifications", &GraphNotifications{}},
+		{"risk-signals", &RiskSignals{}},
 		{"identity-router", &IdentityRouter{}},
 		{"identity-worker", &IdentityWorker{}},
 		{"flag-notifier", &FlagNotifier{}},
@@ -188,17 +202,21 @@ func New(name string) (Settings, error) {
 	return nil, fmt.Errorf("%w %q: there are %s", ErrUnknownFunction, name, strings.Join(Functions(), ", "))
 }
 
-func (c *HREvents) problems() SettingsError {
+func (c *HREvents) problems() SettingsError { return c.Ingest.problems(c.Broker, c.App) }
+
+func (c *RiskSignals) problems() SettingsError { return c.Ingest.problems(c.Broker, c.App) }
+
+func (i Ingest) problems(b Broker, a App) SettingsError {
 	var p SettingsError
-	c.Broker.check(&p)
-	if c.ServicebusNamespace != "" {
-		c.App.check(&p)
+	b.check(&p)
+	if b.ServicebusNamespace != "" {
+		a.check(&p)
 	}
-	p.queues([]string{"INBOUND_QUEUE", "QUARANTINE_QUEUE"}, c.InboundQueue, c.QuarantineQueue)
-	if !isAddress(c.Listen) {
+	p.queues([]string{"INBOUND_QUEUE", "QUARANTINE_QUEUE"}, i.InboundQueue, i.QuarantineQueue)
+	if !isAddress(i.Listen) {
 		p.add("LISTEN", "is not an address such as 127.0.0.1:8080")
 	}
-	p.duration("SEND_TIMEOUT", c.SendTimeout, time.Millisecond, time.Minute)
+	p.duration("SEND_TIMEOUT", i.SendTimeout, time.Millisecond, time.Minute)
 	return p
 }
 

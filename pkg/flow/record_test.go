@@ -6,7 +6,6 @@ import (
 
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/hrapi"
-	"mfaflow/pkg/identity"
 	"mfaflow/pkg/sim/hr"
 	sbsim "mfaflow/pkg/sim/servicebus"
 )
@@ -21,7 +20,7 @@ func (w *world) hrSystem() *hr.Server {
 	w.must(err)
 	records, err := hrapi.New([]hrapi.API{{
 		Source: "hr", URL: s.URL() + "/employees/{employeeId}", Mapping: "record", TimeZone: berlin,
-		Headers: map[string]identity.Secret{"Authorization": identity.NewSecret("Bearer " + token)},
+		Headers: map[string]string{"Authorization": "Bearer " + token},
 	}}, schemas, nil)
 	w.must(err)
 	w.router.Records = records

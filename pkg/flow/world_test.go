@@ -125,6 +125,7 @@ func newWorld(t *testing.T) *world {
 	schemas, err := catalog.New()
 	w.must(err)
 	handler, err := ingest.New(ingest.Options{
+		Prefix: "/hr/",
 		Sources: []ingest.Source{
 			source("hr", "employee.*"), source("helpdesk", "mfa.*"), source("risk", "risk.*", "account.*", "session.*", "credential.*"),
 		},

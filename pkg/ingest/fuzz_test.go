@@ -81,7 +81,7 @@ func BenchmarkDelivery(b *testing.B) {
 				b.Fatal(err)
 			}
 			h, err := ingest.New(ingest.Options{
-				Sources: sources(), Catalog: c, Sender: discard{}, Clock: func() time.Time { return now },
+				Prefix: "/hr/", Sources: sources(), Catalog: c, Sender: discard{}, Clock: func() time.Time { return now },
 				Logger: slog.New(slog.DiscardHandler), InboundQueue: "inbound", QuarantineQueue: "quarantine",
 			})
 			if err != nil {

@@ -11,9 +11,12 @@
 //	     authentic content that cannot be used and is on the quarantine queue)
 //	400  canonical events that are not strict JSON or violate their schema: the answer
 //	     names every wrong field, and nothing of the delivery is taken
+//	400  a security event token that is refused, with err and description (RFC 8935
+//	     section 2.3); err is authentication_failed until the signature is verified
 //	401  not authentic       404  no such source      405  not POST
 //	413  over 248 KiB        415  media type or content encoding not taken
-//	503  the broker did not accept all of it in time: send the same again
+//	503  the broker did not accept all of it in time, or the keys to verify a token with
+//	     are out of reach: send the same again
 //
 // # Why 248 KiB
 //
@@ -37,14 +40,12 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,7 @@ import (
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/inbound"
 	"mfaflow/pkg/queue"
+	"mfaflow/pkg/secevent"
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/webhook"
 )
@@ -85,7 +87,12 @@ type Catalog interface {
 
 // Options are what a Handler is made of.
 type Options struct {
+	// Prefix is what comes before the name of the source in its path, such as "/hr/".
+	Prefix  string
 	Sources []Source
+	// Keys is where the keys of a stream with a keysURL come from. Nil refuses such
+	// streams: the function takes none.
+	Keys    func(url string) secevent.KeySource
 	Catalog Catalog
 	Sender  Sender
 	// Clock is the time of day; nil is time.Now.
@@ -93,6 +100,9 @@ type Options struct {
 	// Logger gets one line per outcome. It should add the correlation id of its
 	// context, as that of package telemetry does.
 	Logger *slog.Logger
+	// Metrics counts what streams say of themselves, and what nobody understands; nil
+	// counts nothing.
+	Metrics *telemetry.Metrics
 	// InboundQueue takes events, QuarantineQueue what cannot be used.
 	InboundQueue    string
 	QuarantineQueue string
@@ -100,15 +110,17 @@ type Options struct {
 	SendTimeout time.Duration
 }
 
-// Handler answers POST /hr/{source} and takes bus events. It is safe for
+// Handler answers POST <prefix>{source} and takes bus events. It is safe for
 // concurrent use.
 type Handler struct {
+	prefix   string
 	sources  []*source
 	byName   map[string]*source
 	catalog  Catalog
 	sender   Sender
 	now      func() time.Time
 	log      *slog.Logger
+	metrics  *telemetry.Metrics
 	inbound  string
 	parking  string
 	patience time.Duration
@@ -120,11 +132,16 @@ func New(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Catalog == nil || o.Sender == nil || o.Logger == nil || o.InboundQueue == "" || o.QuarantineQueue == "" {
-		return nil, errors.New("ingest needs a catalogue, a sender, a logger and the names of its queues")
+	if o.Prefix == "" || o.Catalog == nil || o.Sender == nil || o.Logger == nil || o.InboundQueue == "" || o.QuarantineQueue == "" {
+		return nil, errors.New("ingest needs a path, a catalogue, a sender, a logger and the names of its queues")
+	}
+	for _, s := range sources {
+		if err := s.verifyTokens(o.Keys); err != nil {
+			return nil, err
+		}
 	}
 	h := &Handler{
-		sources: sources, byName: map[string]*source{}, catalog: o.Catalog, sender: o.Sender, now: o.Clock, log: o.Logger,
+		prefix: o.Prefix, metrics: o.Metrics, sources: sources, byName: map[string]*source{}, catalog: o.Catalog, sender: o.Sender, now: o.Clock, log: o.Logger,
 		inbound: o.InboundQueue, parking: o.QuarantineQueue, patience: o.SendTimeout,
 	}
 	if h.now == nil {
@@ -145,9 +162,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.now()
 	id := correlation.FromHeader(r.Header)
 	ctx := correlation.With(r.Context(), id)
-	name, ok := strings.CutPrefix(r.URL.Path, "/hr/")
+	name, ok := strings.CutPrefix(r.URL.Path, h.prefix)
 	src := h.byName[name]
-	if !ok || src == nil || src.verifier == nil {
+	if !ok || src == nil || !src.hasURL() {
 		// The name is not logged: anybody can make one up.
 		h.answer(ctx, w, began, "", &refusal{status: http.StatusNotFound, reason: "unknown-source"})
 		return
@@ -157,9 +174,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.line(ctx, slog.LevelInfo, began, outcomeLine{source: src.Name, outcome: "consented", status: http.StatusOK})
 		return
 	}
+	if r.Method == http.MethodGet && src.Challenge == OktaChallenge {
+		if no := h.meet(w, r, src); no != nil {
+			h.answer(ctx, w, began, src.Name, no)
+			return
+		}
+		h.line(ctx, slog.LevelInfo, began, outcomeLine{source: src.Name, outcome: "consented", status: http.StatusOK})
+		return
+	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		h.answer(ctx, w, began, src.Name, &refusal{status: http.StatusMethodNotAllowed, reason: "method"})
+		return
+	}
+	if src.tokens != nil {
+		h.push(ctx, w, r, began, src)
 		return
 	}
 	d, no := h.receive(w, r, src)
@@ -186,23 +215,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // receive authenticates and decodes, in this order: size, signature over the bytes as
 // sent, content type, JSON. Whoever cannot sign learns nothing of what is taken.
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (delivery, *refusal) {
-	if r.ContentLength > MaxBody {
-		return delivery{}, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large"}
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return delivery{}, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large"}
-	}
-	if err != nil {
-		return delivery{}, &refusal{status: http.StatusBadRequest, reason: "body-cut-off", detail: "the body ended early"}
+	body, no := read(w, r)
+	if no != nil {
+		return delivery{}, no
 	}
 	signed, err := src.verifier.Verify(r.Header, body, h.now())
-	if errors.Is(err, webhook.ErrUnsigned) && slices.Contains(src.Unsigned, string(bytes.TrimSpace(body))) {
-		return delivery{src: src}, nil
-	}
 	if err != nil {
-		w.Header().Set("WWW-Authenticate", src.verifier.Challenge())
-		return delivery{}, &refusal{status: http.StatusUnauthorized, reason: unauthenticReason(err)}
+		return delivery{}, unauthentic(w, src, err)
 	}
 	m, media, ok := modeOf(src, r.Header)
 	if !ok {
@@ -228,12 +247,31 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, src *source) (
 	return d, nil
 }
 
+// read takes the body as it was sent, up to MaxBody.
+func read(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	if r.ContentLength > MaxBody {
+		return nil, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too-large"}
+	}
+	if err != nil {
+		return nil, &refusal{status: http.StatusBadRequest, reason: "body-cut-off", detail: "the body ended early"}
+	}
+	return body, nil
+}
+
+func unauthentic(w http.ResponseWriter, src *source, err error) *refusal {
+	w.Header().Set("WWW-Authenticate", src.verifier.Challenge())
+	return &refusal{status: http.StatusUnauthorized, reason: unauthenticReason(err)}
+}
+
 // settle judges a delivery and puts what came of it on the queues. When fields are
 // wrong, nothing of the delivery is taken.
 func (h *Handler) settle(ctx context.Context, d delivery) (result, error) {
 	res := result{}
 	switch {
-	case len(d.items) == 0: // an empty batch, or a vendor's try
 	case d.unreadable != nil:
 		res.parked = []parked{{key: d.keys.delivery(), reason: ReasonNotDecodable, detail: d.unreadable.Error(), item: d.items[0]}}
 	case d.src.program == nil:
@@ -284,6 +322,8 @@ type refusal struct {
 	detail string
 	fields []catalog.FieldError
 	cause  error
+	// code is err of RFC 8935; with it the answer is for a transmitter.
+	code string
 }
 
 // refusalOf turns a failure on the way to the broker into an answer.
@@ -320,18 +360,26 @@ func (h *Handler) answer(ctx context.Context, w http.ResponseWriter, began time.
 		Detail string               `json:"detail,omitempty"`
 		Errors []catalog.FieldError `json:"errors,omitempty"`
 	}{http.StatusText(no.status), no.status, no.detail, no.fields[:min(len(no.fields), maxFields)]}
-	w.Header().Set("Content-Type", "application/problem+json")
+	contentType, body := "application/problem+json", any(problem)
+	if no.code != "" {
+		w.Header().Set("Content-Language", "en")
+		contentType, body = "application/json", map[string]string{"err": no.code, "description": no.detail}
+	}
+	w.Header().Set("Content-Type", contentType)
 	if no.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	w.WriteHeader(no.status)
-	_ = json.NewEncoder(w).Encode(problem) // the sender may be gone
+	_ = json.NewEncoder(w).Encode(body) // the sender may be gone
+	h.refused(ctx, began, source, no)
+}
+
+func (h *Handler) refused(ctx context.Context, began time.Time, source string, no *refusal) {
 	outcome, level := "rejected", slog.LevelWarn
 	if no.status == http.StatusServiceUnavailable {
 		outcome, level = "unavailable", slog.LevelError
 	}
-	line := outcomeLine{source: source, outcome: outcome, status: no.status, reason: no.reason, cause: no.cause}
-	h.line(ctx, level, began, line)
+	h.line(ctx, level, began, outcomeLine{source: source, outcome: outcome, status: no.status, reason: no.reason, cause: no.cause})
 }
 
 // report logs what became of a delivery that was taken, one line per event and per
@@ -346,7 +394,7 @@ func (h *Handler) report(ctx context.Context, began time.Time, source string, st
 		line.outcome, line.key, line.typ, line.reason = "parked", p.key, p.typ, string(p.reason)
 		h.line(ctx, slog.LevelWarn, began, line)
 	}
-	if len(res.events)+len(res.parked) == 0 {
+	if len(res.events)+len(res.parked) == 0 && res.said == "" {
 		line.outcome = "ignored"
 		h.line(ctx, slog.LevelInfo, began, line)
 	}

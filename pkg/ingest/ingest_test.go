@@ -162,7 +162,7 @@ func newFixture(t testing.TB) *fixture {
 	}
 	f := &fixture{broker: &broker{queues: map[string][]queue.Message{}, seen: map[string]bool{}}, logs: &bytes.Buffer{}, clock: now}
 	f.Handler, err = ingest.New(ingest.Options{
-		Sources: sources(), Catalog: c, Sender: f.broker, Clock: func() time.Time { return f.clock },
+		Prefix: "/hr/", Sources: sources(), Catalog: c, Sender: f.broker, Clock: func() time.Time { return f.clock },
 		Logger: telemetry.NewLogger(f.logs, "hr-events", slog.LevelDebug), InboundQueue: "inbound", QuarantineQueue: "quarantine",
 		SendTimeout: 50 * time.Millisecond,
 	})

@@ -32,6 +32,9 @@ const (
 	ReasonUnknownVersion Reason = "unknown-version"
 	// ReasonScope: the source may not send this type.
 	ReasonScope Reason = "out-of-scope"
+	// ReasonSubject: the subject of a token is nobody that the directory can be asked
+	// for.
+	ReasonSubject Reason = "unresolvable-subject"
 	// ReasonUnknownSource: a bus event that no source is configured for.
 	ReasonUnknownSource Reason = "unknown-source"
 )
@@ -42,6 +45,8 @@ type result struct {
 	events []event.Event
 	parked []parked
 	wrong  []catalog.FieldError
+	// said is what a token is instead of an event.
+	said string
 }
 
 // parked is authentic content that cannot be used. The detail names fields, never
@@ -63,6 +68,8 @@ type delivery struct {
 	items       []item
 	// unreadable says why the one item of a mapped source has no value.
 	unreadable error
+	// anonymous is a token whose subject is nobody that could be looked up.
+	anonymous bool
 	// batch makes the pointers to wrong fields begin with the index of the event.
 	batch bool
 }
@@ -117,12 +124,20 @@ func (h *Handler) translate(ctx context.Context, d delivery) (result, error) {
 		whole.reason, whole.detail = ReasonMapping, err.Error()
 		return result{parked: []parked{whole}}, nil
 	}
+	if d.anonymous && len(outputs) > 0 {
+		whole.reason, whole.detail = ReasonSubject, "the format or issuer of the subject is not one that the stream's subjects say how to look up"
+		return result{parked: []parked{whole}}, nil
+	}
 	var (
 		r        result
 		problems []string
 	)
+	own := ownKeys{}
 	for i, out := range outputs {
-		key := d.keys.of(i, len(outputs), "", "")
+		key, named := own.take(d.keys.origin, out)
+		if !named {
+			key = d.keys.of(i, len(outputs), "", "")
+		}
 		e, reason, detail := h.judgeOutput(d, out, key)
 		if reason == "" {
 			r.events = append(r.events, e)
@@ -148,9 +163,12 @@ func (h *Handler) judgeOutput(d delivery, out any, key string) (event.Event, Rea
 		return event.Event{}, ReasonInvalid, "must be of type object"
 	}
 	whole := map[string]any{
-		"specversion": "1.0", "id": key, "source": "/hr/" + d.src.Name, "time": d.receivedAt.UTC().Format(time.RFC3339Nano),
+		"specversion": "1.0", "id": key, "source": h.prefix + d.src.Name, "time": d.receivedAt.UTC().Format(time.RFC3339Nano),
 	}
 	maps.Copy(whole, partial)
+	if _, named := partial["key"].(string); named {
+		delete(whole, "key")
+	}
 	e, err := h.catalog.ParseValue(whole)
 	invalid, isInvalid := errors.AsType[*catalog.InvalidError](err)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,31 @@ func (k keys) of(i, n int, source, id string) string {
 	default:
 		return k.delivery() + "#" + strconv.Itoa(i)
 	}
+}
+
+// ownKeys are the keys that the outputs of one mapping name themselves, with the types
+// that each has been taken for. A batch that a sender puts together anew on a retry has
+// another id, and so has each element another place in it; its own id stays.
+type ownKeys map[string][]any
+
+// take makes the key of an output from its "key". Two events of different types that
+// come from one element get different keys.
+func (o ownKeys) take(origin string, output any) (key string, named bool) {
+	partial, _ := output.(map[string]any)
+	id, _ := partial["key"].(string)
+	if id == "" {
+		return "", false
+	}
+	key = event.NewKey(origin, id)
+	place := slices.Index(o[id], partial["type"])
+	if place < 0 {
+		place = len(o[id])
+		o[id] = append(o[id], partial["type"])
+	}
+	if place > 0 {
+		key += "#" + strconv.Itoa(place)
+	}
+	return key, true
 }
 
 // textAt is the string or number at a JSON pointer (RFC 6901), or empty.

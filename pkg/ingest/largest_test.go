@@ -41,7 +41,7 @@ func onBroker(t *testing.T) (*ingest.Handler, *sim.Server) {
 		t.Fatal(err)
 	}
 	h, err := ingest.New(ingest.Options{
-		Sources: sources(), Catalog: c, Sender: client, Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
+		Prefix: "/hr/", Sources: sources(), Catalog: c, Sender: client, Clock: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
 		InboundQueue: "inbound", QuarantineQueue: "quarantine", SendTimeout: 20 * time.Second,
 	})
 	if err != nil {

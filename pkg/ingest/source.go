@@ -12,6 +12,7 @@ import (
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/mapping"
+	"mfaflow/pkg/secevent"
 	"mfaflow/pkg/strictjson"
 	"mfaflow/pkg/webhook"
 )
@@ -27,6 +28,9 @@ const (
 	// Mapped are payloads of the sender's own making, turned into canonical events
 	// by the mapping program of the source.
 	Mapped Format = "mapped"
+	// SecurityEvents are Security Event Tokens, one a delivery (RFC 8935), turned into
+	// canonical events by a mapping program.
+	SecurityEvents Format = "secevent"
 )
 
 // Source is one configured sender.
@@ -35,18 +39,22 @@ type Source struct {
 	Name   string `json:"name"`
 	Format Format `json:"format"`
 	// Verify says how its deliveries are authenticated. Without it the source has
-	// no URL and can only come in by EventBridge.
+	// no URL and can only come in by EventBridge. Tokens authenticate themselves: for
+	// them it is what a transmitter shows beside, as configured there.
 	Verify *webhook.Config `json:"verify,omitempty"`
+	// Stream says how the tokens of the format secevent are verified.
+	Stream *secevent.Stream `json:"stream,omitempty"`
+	// Challenge names the vendor whose question, whether this is the right place, is
+	// answered: okta asks before an event hook is active.
+	Challenge Challenge `json:"challenge,omitempty"`
 	// EventBridge are the bus events that are deliveries of this source.
 	EventBridge *EventBridgeRule `json:"eventBridge,omitempty"`
-	// Mapping is a jq program, or the name of one in events/mappings.
+	// Mapping is a jq program, or the name of one in events/mappings; for tokens it is
+	// ssf unless another is named.
 	Mapping string `json:"mapping,omitempty"`
 	// Form accepts application/x-www-form-urlencoded beside JSON. It does not go with
 	// a signature that has a header right beside the body, as BambooHR's.
 	Form bool `json:"form,omitempty"`
-	// Unsigned are bodies that are answered like any other, without a signature, and come
-	// to nothing: what a vendor tries an address with before it signs anything.
-	Unsigned []string `json:"unsigned,omitempty"`
 	// Types is the scope: the event types the source may send.
 	Types []string `json:"types"`
 	// TimeZone is the IANA zone that a mapping falls back to.
@@ -118,12 +126,16 @@ func (s Source) Validate() error {
 // source is a Source ready for use.
 type source struct {
 	Source
-	verifier *webhook.Verifier // nil: not reachable over HTTP
-	program  *mapping.Program  // nil: CloudEvents
+	verifier *webhook.Verifier // nil: not reachable over HTTP, or nothing beside a token
+	tokens   *secevent.Verifier
+	program  *mapping.Program // nil: CloudEvents
 	scope    event.Scope
 	// facts is $source of the mapping program.
 	facts map[string]any
 }
+
+// hasURL reports whether the source can be posted to.
+func (s *source) hasURL() bool { return s.verifier != nil || s.tokens != nil }
 
 // binaryIsSigned reports whether nobody but the sender can have chosen what the
 // headers of a binary CloudEvent say. ce-specversion and extensions say nothing that
@@ -162,8 +174,8 @@ func (s Source) compile() (*source, error) {
 	var err error
 	switch s.Format {
 	case CloudEvents:
-		if s.Mapping != "" || s.Form || len(s.Unsigned) > 0 {
-			add(errors.New("mapping, form and unsigned are for the format mapped"))
+		if s.Mapping != "" || s.Form {
+			add(errors.New("mapping and form are for the format mapped"))
 		}
 	case Mapped:
 		out.program, err = compileMapping(s.Mapping)
@@ -171,8 +183,26 @@ func (s Source) compile() (*source, error) {
 		if len(s.AllowedOrigins) > 0 {
 			add(errors.New("allowedOrigins is for the format cloudevents"))
 		}
+	case SecurityEvents:
+		if out.Mapping == "" {
+			out.Mapping = "ssf"
+		}
+		out.program, err = compileMapping(out.Mapping)
+		add(err)
+		if s.Form || len(s.AllowedOrigins) > 0 || s.EventBridge != nil {
+			add(errors.New("form, allowedOrigins and eventBridge are not for the format secevent"))
+		}
+		if s.Stream == nil {
+			add(errors.New("stream: is required for the format secevent"))
+		}
 	default:
-		add(fmt.Errorf("format: %q is neither cloudevents nor mapped", s.Format))
+		add(fmt.Errorf("format: %q is none of cloudevents, mapped and secevent", s.Format))
+	}
+	if s.Stream != nil {
+		add(s.Stream.Validate())
+		if s.Format != SecurityEvents {
+			add(errors.New("stream: is for the format secevent"))
+		}
 	}
 	if s.Verify != nil {
 		out.verifier, err = webhook.New(*s.Verify)
@@ -184,9 +214,10 @@ func (s Source) compile() (*source, error) {
 	if s.EventBridge != nil && s.EventBridge.Source == "" {
 		add(errors.New("eventBridge.source: is required"))
 	}
-	if s.Verify == nil && s.EventBridge == nil {
+	if s.Verify == nil && s.EventBridge == nil && s.Format != SecurityEvents {
 		add(errors.New("verify or eventBridge: is required"))
 	}
+	add(s.checkChallenge(out.verifier))
 	if len(s.Types) == 0 {
 		add(errors.New("types: name the event types it may send"))
 	}
@@ -217,10 +248,21 @@ func compileMapping(text string) (*mapping.Program, error) {
 	return program, nil
 }
 
-// Validate reports what is wrong with the sources, each by itself and together.
-func Validate(sources []Source) error {
+// Validate reports what is wrong with the sources, each by itself and together, and for
+// a function that takes event streams or does not.
+func Validate(sources []Source, streams bool) error {
 	_, err := compileAll(sources)
-	return err
+	problems := []error{err}
+	for _, s := range sources {
+		if s.Stream != nil && !streams {
+			problems = append(problems, s.noStreams())
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (s Source) noStreams() error {
+	return fmt.Errorf("source %q: stream: this function takes no security event tokens", s.Name)
 }
 
 // compileAll reports the problems of all sources.

@@ -1,6 +1,8 @@
 package ingest_test
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -56,9 +58,9 @@ func TestValidateReportsEverything(t *testing.T) {
 			"types":["employee.*","employee.jioner"],"timeZone":"Local","allowedOrigins":["a"],"allowedRate":-1}`,
 			[]string{"name:", "bad mapping program", "no preset", "eventBridge.source", "employee.jioner", "timeZone", "allowedOrigins", "allowedRate"}},
 		"NameOfOurs":            {`{"name":"operator","format":"cloudevents","verify":{"preset":"bearer","keys":["k"]},"types":["mfa.*"]}`, []string{"operators' words"}},
-		"MappingForCloudEvents": {`{"name":"a","format":"cloudevents","mapping":".","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping, form and unsigned"}},
+		"MappingForCloudEvents": {`{"name":"a","format":"cloudevents","mapping":".","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping and form"}},
 		"NoMapping":             {`{"name":"a","format":"mapped","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping: is required"}},
-		"UnknownMapping":        {`{"name":"a","format":"mapped","mapping":"nobody","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"generic, gusto-record"}},
+		"UnknownMapping":        {`{"name":"a","format":"mapped","mapping":"nobody","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"generic, humi"}},
 		"FormsThatCannotVerify": {`{"name":"a","format":"mapped","mapping":"generic","form":true,"verify":{"preset":"bamboohr","keys":["k"]},"types":["employee.*"]}`, []string{"form: no form can verify"}},
 		"NoKeys":                {`{"name":"a","format":"cloudevents","verify":{"preset":"standard-webhooks"},"types":["employee.*"]}`, []string{"keys: at least one"}},
 	}
@@ -90,7 +92,7 @@ func TestValidateReportsEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = ingest.New(ingest.Options{Sources: list})
+	_, err = ingest.New(ingest.Options{Prefix: "/hr/", Sources: list})
 	for _, say := range []string{"there twice", "same bus events"} {
 		if err == nil || !strings.Contains(err.Error(), say) {
 			t.Errorf("%v does not say %q", err, say)
@@ -112,6 +114,35 @@ func TestNameOfSource(t *testing.T) {
 		}
 		if err := s.Validate(); (err == nil) != good {
 			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// What the README tells people to configure can be configured.
+func TestSourcesOfTheReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := regexp.MustCompile("`(\\{\"name\": .*?\\})` \\|").FindAllStringSubmatch(string(text), -1)
+	if len(entries) < 5 {
+		t.Fatalf("%d sources found", len(entries))
+	}
+	for _, entry := range entries {
+		list, err := ingest.ParseSources([]byte("[" + entry[1] + "]"))
+		if err != nil {
+			t.Errorf("%s: %v", entry[1], err)
+			continue
+		}
+		keys := map[string][]identity.Secret{}
+		if list[0].Verify != nil {
+			keys[list[0].Name] = []identity.Secret{identity.NewSecret(secret)}
+		}
+		if list, err = ingest.WithKeys(list, keys); err == nil {
+			err = ingest.Validate(list, true)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", entry[1], err)
 		}
 	}
 }

@@ -10,6 +10,7 @@
 //	{"preset": "bamboohr", "keys": ["<privateKey of the webhook>"]}
 //	{"preset": "hibob",    "keys": ["<secret of the webhook>"]}
 //	{"preset": "personio", "keys": ["<the static token, as configured there>"]}
+//	{"preset": "okta",     "keys": ["<secret of the event hook, as configured there>"]}
 //	{"preset": "deel",     "keys": ["<signing key>"]}
 //	{"preset": "gusto",    "keys": ["<verification_token of the subscription>"]}
 //	{"preset": "bearer",   "keys": ["<token>"]}
