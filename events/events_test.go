@@ -20,10 +20,13 @@ import (
 	"mfaflow/events/tenant"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/hrapi"
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/ingest"
 	"mfaflow/pkg/mapping"
 	"mfaflow/pkg/secevent"
 	"mfaflow/pkg/strictjson"
+	"mfaflow/pkg/webhook"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected answers and mapped events")
@@ -37,8 +40,8 @@ func newCatalog(t testing.TB) *catalog.Catalog {
 	return c
 }
 
-// each runs a test for every JSON file two levels below dir, and fails when a
-// pattern finds nothing to test.
+// each runs a test for every JSON file two levels below dir but the sources of HR
+// systems, and fails when a pattern finds nothing to test.
 func each(t *testing.T, dir string, run func(t *testing.T, name string, raw []byte)) {
 	t.Helper()
 	names, err := fs.Glob(events.FS(), dir+"/*/*.json")
@@ -49,6 +52,9 @@ func each(t *testing.T, dir string, run func(t *testing.T, name string, raw []by
 		t.Fatalf("%s has no files", dir)
 	}
 	for _, name := range names {
+		if path.Base(name) == "source.json" {
+			continue
+		}
 		raw, err := fs.ReadFile(events.FS(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -202,39 +208,34 @@ func TestNoStrayFiles(t *testing.T) {
 // each with what the catalogue says to it once ingest has added the envelope.
 func TestMappings(t *testing.T) {
 	c := newCatalog(t)
-	files, err := fs.Glob(events.FS(), "mappings/*.jq")
-	if err != nil {
-		t.Fatal(err)
+	unused := map[string]bool{}
+	for _, name := range mappings(t) {
+		unused[name] = true
 	}
-	programs := map[string]*mapping.Program{}
-	for _, file := range files {
-		text, err := fs.ReadFile(events.FS(), file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if programs[strings.TrimSuffix(path.Base(file), ".jq")], err = mapping.New(string(text)); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-	}
-	unused := maps.Clone(programs)
-	test := func(t *testing.T, name string, raw []byte) {
-		system := path.Base(path.Dir(name))
-		program, ok := programs[system]
-		if !ok {
-			t.Fatalf("no mapping for %s", system)
-		}
-		delete(unused, system)
+	test := func(t *testing.T, name string, raw []byte, source ingest.Source) {
+		delete(unused, source.Mapping)
 		payload, err := strictjson.Decode(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if system == "ssf" {
+		if source.EventBridge != nil {
+			payload = payload.(map[string]any)["detail"]
+		}
+		if source.Mapping == "ssf" {
 			payload = verified(t, payload)
+		}
+		program, err := mapping.Open(source.Mapping)
+		if err != nil {
+			t.Fatal(err)
 		}
 		compare(t, name, ".txt", []byte(mapped(t, c, program, payload)))
 	}
-	each(t, "hr", test)
-	each(t, "risk", test)
+	each(t, "hr", func(t *testing.T, name string, raw []byte) {
+		test(t, name, raw, recommended(t, path.Base(path.Dir(name))))
+	})
+	each(t, "risk", func(t *testing.T, name string, raw []byte) {
+		test(t, name, raw, ingest.Source{Mapping: path.Base(path.Dir(name))})
+	})
 	for _, system := range slices.Sorted(maps.Keys(unused)) {
 		t.Errorf("mappings/%s.jq has no payloads in hr/%s or risk/%s", system, system, system)
 	}
@@ -255,10 +256,107 @@ func verified(t *testing.T, claims any) any {
 	return token.Value()
 }
 
+func mappings(t *testing.T) []string {
+	t.Helper()
+	files, err := fs.Glob(events.FS(), "mappings/*.jq")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d mappings, %v", len(files), err)
+	}
+	for i, file := range files {
+		files[i] = strings.TrimSuffix(path.Base(file), ".jq")
+	}
+	return files
+}
+
+// isRecord reports whether a mapping reads the answer of an HR API.
+func isRecord(name string) bool { return name == "record" || strings.HasSuffix(name, "-record") }
+
+// recommended is the source of a system; that of records is the mapping alone.
+func recommended(t *testing.T, system string) ingest.Source {
+	t.Helper()
+	if isRecord(system) {
+		return ingest.Source{Mapping: system}
+	}
+	raw, _, err := mapping.Recommended(system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := ingest.ParseSources([]byte("[" + string(raw) + "]"))
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%s: %v", system, err)
+	}
+	return list[0]
+}
+
+// A system is its mapping, its payloads, how it is connected, and a row on the page; a
+// mapping of records is named by the system that uses it.
+func TestSystemsAreComplete(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemas := newCatalog(t)
+	used := map[string]bool{"record": true} // for systems without a mapping of their own
+	risk, err := fs.ReadDir(events.FS(), "risk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, system := range risk {
+		used[system.Name()] = true
+	}
+	for _, system := range mapping.Systems() {
+		source := recommended(t, system)
+		used[source.Mapping] = true
+		if !strings.Contains(string(page), "\n| ["+system+"](hr/"+system+"/source.json) |") {
+			t.Errorf("README.md has no row for %s", system)
+		}
+		if source.Name != system {
+			t.Errorf("%s/source.json: the source is named %s", system, source.Name)
+		}
+		if source.Verify != nil {
+			source.Verify.Keys = webhook.Keys{identity.NewSecret(keyFor(source.Verify.Preset))}
+		}
+		if err := ingest.Validate([]ingest.Source{source}, false); err != nil {
+			t.Errorf("%s/source.json: %v", system, err)
+		}
+		_, raw, err := mapping.Recommended(system)
+		if err != nil || raw == nil {
+			continue
+		}
+		record, err := hrapi.Parse([]byte("[" + strings.ReplaceAll(string(raw), "<company>", "contoso") + "]"))
+		if err != nil {
+			t.Errorf("%s/source.json: %v", system, err)
+			continue
+		}
+		if _, err := hrapi.New(record, schemas, nil); err != nil || record[0].Source != system {
+			t.Errorf("%s/source.json: record of %s, %v", system, record[0].Source, err)
+		}
+		used[record[0].Mapping] = true
+	}
+	for _, name := range mappings(t) {
+		if !used[name] {
+			t.Errorf("mappings/%s.jq: no hr/*/source.json uses it", name)
+		}
+	}
+}
+
+// keyFor is a key of the form that a preset wants.
+func keyFor(preset string) string {
+	switch preset {
+	case "standard-webhooks":
+		return "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	case "basic":
+		return "user:password"
+	default:
+		return "key"
+	}
+}
+
 func mapped(t *testing.T, c *catalog.Catalog, program *mapping.Program, payload any) string {
 	t.Helper()
 	received := time.Date(2026, time.November, 23, 14, 15, 0, 0, time.UTC)
-	partials, err := program.Map(t.Context(), payload, map[string]any{"name": "hr", "timeZone": "America/Halifax"}, received)
+	source := map[string]any{"name": "hr", "timeZone": "America/Halifax", "employeeId": "E1004"}
+	partials, err := program.Map(t.Context(), payload, source, received)
 	if errors.Is(err, mapping.ErrMapping) {
 		return "refused by the mapping\n"
 	} else if err != nil {

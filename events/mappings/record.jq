@@ -1,18 +1,12 @@
-# A person's record as an HR API gives it: {"employeeId": "E1004", "status":
-# "prehire", "startDate": "2026-12-01"}. What the record says now decides, not what
-# changed.
+# A person's record as an HR API gives it that has no mapping of its own here:
+# {"employeeId": "E1004", "status": "prehire", "startDate": "2026-12-01"}.
 #
-# status     prehire: a joiner; terminated: a leaver, at once without a lastDay;
-#            active with a lastDay: a leaver then; anything else: nothing to do
+# status     prehire, active or terminated
+# startDate  and lastDay are dates; a terminated record without lastDay is a leaver at
+#            once
+# returns    true for somebody who was here before
 # timeZone   falls back to that of the source
 
-def person: {employeeId: (.employeeId | tostring)};
-def zone: .timeZone // $source.timeZone;
+include "employment";
 
-if .status == "prehire" then
-  {type: "employee.joiner", subject: person.employeeId, data: {person: person, startDate: .startDate, timeZone: zone}}
-elif .status == "terminated" and .lastDay == null then
-  {type: "employee.leaver", subject: person.employeeId, data: {person: person, immediate: true}}
-elif .status == "terminated" or (.status == "active" and .lastDay != null) then
-  {type: "employee.leaver", subject: person.employeeId, data: {person: person, lastDay: .lastDay, timeZone: zone}}
-else empty end
+.startDate |= date | .lastDay |= date | employment

@@ -6,6 +6,7 @@ import (
 
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/hrapi"
+	"mfaflow/pkg/identity"
 	"mfaflow/pkg/sim/hr"
 	sbsim "mfaflow/pkg/sim/servicebus"
 )
@@ -20,7 +21,7 @@ func (w *world) hrSystem() *hr.Server {
 	w.must(err)
 	records, err := hrapi.New([]hrapi.API{{
 		Source: "hr", URL: s.URL() + "/employees/{employeeId}", Mapping: "record", TimeZone: berlin,
-		Headers: map[string]string{"Authorization": "Bearer " + token},
+		Headers: map[string]identity.Secret{"Authorization": identity.NewSecret("Bearer " + token)},
 	}}, schemas, nil)
 	w.must(err)
 	w.router.Records = records

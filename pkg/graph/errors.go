@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -251,20 +250,7 @@ func errorCode(err error) string {
 // maxRetryAfter is the longest wait taken from an answer.
 const maxRetryAfter = 24 * time.Hour
 
-// retryAfter is the wait a Retry-After header asks for, in seconds or as an HTTP
-// date; zero when it is absent, past or unreadable.
+// retryAfter is the wait a Retry-After header asks for.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := h.Get("Retry-After")
-	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, maxRetryAfter)
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	// The sender's own clock, when it shows it, spares us the skew.
-	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = sent
-	}
-	return max(0, min(at.Sub(now), maxRetryAfter))
+	return identity.RetryAfter(h, now, maxRetryAfter)
 }

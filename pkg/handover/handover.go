@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"mfaflow/pkg/correlation"
@@ -119,20 +118,8 @@ func (c *Channel) judge(resp *http.Response) error {
 	case resp.StatusCode/100 == 2:
 		return nil
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout, resp.StatusCode >= 500:
-		return &identity.RetryError{After: c.retryAfter(resp.Header.Get("Retry-After")), Err: err}
+		return &identity.RetryError{After: identity.RetryAfter(resp.Header, c.now(), maxRetryAfter), Err: err}
 	default:
 		return fmt.Errorf("%w: %w", identity.ErrRefused, err)
 	}
-}
-
-// retryAfter reads either form of RFC 9110, section 10.2.3; zero when there is none.
-func (c *Channel) retryAfter(value string) time.Duration {
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return max(0, min(at.Sub(c.now()), maxRetryAfter))
 }

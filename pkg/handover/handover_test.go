@@ -165,6 +165,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		s := service(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", value)
+			w.Header()["Date"] = nil // of another year than now
 			w.WriteHeader(http.StatusTooManyRequests)
 		})
 		c, err := handover.New(s.URL, identity.NewSecret(key), func() time.Time { return now })

@@ -40,7 +40,7 @@ func client(t *testing.T, root string, more ...func(*hrapi.API)) *hrapi.Client {
 	}
 	a := hrapi.API{
 		Source: "bob", URL: root + "/employees/{employeeId}", Mapping: "record", TimeZone: "Europe/Berlin",
-		Headers: map[string]string{"Authorization": "Bearer " + token},
+		Headers: map[string]identity.Secret{"Authorization": identity.NewSecret("Bearer " + token)},
 	}
 	for _, change := range more {
 		change(&a)
@@ -83,8 +83,8 @@ func TestRecordBecomesEvents(t *testing.T) {
 		e.CorrelationID != "c" || d.TimeZone != "Europe/Berlin" || d.StartDate.String() != "2026-12-01" {
 		t.Errorf("%+v, %+v, %v", e, d, err)
 	}
-	if events, err := c.Events(t.Context(), thin("E1002")); err != nil || len(events) != 0 {
-		t.Errorf("nothing to do: %d events, %v", len(events), err)
+	if events, err := c.Events(t.Context(), thin("E1002")); err != nil || len(events) != 1 || events[0].Type != event.Cancelled {
+		t.Errorf("neither starts nor leaves: %+v, %v", events, err)
 	}
 	other := thin("E1004")
 	other.Origin = "humi"
@@ -166,8 +166,19 @@ func TestConfiguration(t *testing.T) {
 		"placeholder unknown": func(a *hrapi.API) { a.URL = "https://api.example/{shoeSize}" },
 		"placeholder in host": func(a *hrapi.API) { a.URL = "https://{company}.example/{employeeId}" },
 		"password in the URL": func(a *hrapi.API) { a.URL = "https://u:p@api.example/{employeeId}" },
-		"mapping unknown":     func(a *hrapi.API) { a.Mapping = "bamboo" },
-		"mapping broken":      func(a *hrapi.API) { a.Mapping = "{" },
+		"two ways in": func(a *hrapi.API) {
+			a.Basic = identity.NewSecret("u:p")
+			a.Headers = map[string]identity.Secret{"authorization": identity.NewSecret("Bearer x")}
+		},
+		"basic without a user": func(a *hrapi.API) { a.Basic = identity.NewSecret("key") },
+		"oauth without a key":  func(a *hrapi.API) { a.OAuth = &hrapi.OAuth{TokenURL: "https://api.example/token", ClientID: "c"} },
+		"oauth without https": func(a *hrapi.API) {
+			a.OAuth = &hrapi.OAuth{TokenURL: "http://api.example/token", ClientID: "c", ClientSecret: identity.NewSecret("s")}
+		},
+		"body that is no JSON":           func(a *hrapi.API) { a.Body = []byte(`{"a":1,"a":2}`) },
+		"body that asks for a shoe size": func(a *hrapi.API) { a.Body = []byte(`{"a":["{shoeSize}"]}`) },
+		"mapping unknown":                func(a *hrapi.API) { a.Mapping = "bamboo" },
+		"mapping broken":                 func(a *hrapi.API) { a.Mapping = "{" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := good

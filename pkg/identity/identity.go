@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -209,6 +211,12 @@ func (Secret) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, hidden) }
 func (Secret) GoString() string             { return hidden }
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
+// UnmarshalText hides what configuration says.
+func (s *Secret) UnmarshalText(b []byte) error {
+	*s = NewSecret(string(b))
+	return nil
+}
+
 // ErrNotFound: the directory has no such user (or no such object of the user).
 // A user without a manager is ErrNotFound as well.
 var ErrNotFound = errors.New("not found in the directory")
@@ -238,3 +246,22 @@ func (e *RetryError) Error() string {
 }
 
 func (e *RetryError) Unwrap() error { return e.Err }
+
+// RetryAfter is the wait that the Retry-After header of an answer asks for, in
+// seconds or as an HTTP date (RFC 9110 section 10.2.3), at most the given one; zero
+// when there is none, or one that is past or unreadable.
+func RetryAfter(h http.Header, now time.Time, most time.Duration) time.Duration {
+	value := h.Get("Retry-After")
+	if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(n)*time.Second, most)
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	// The sender's own clock, when it shows it, spares us the skew.
+	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = sent
+	}
+	return max(0, min(at.Sub(now), most))
+}

@@ -55,6 +55,9 @@ type Source struct {
 	// Form accepts application/x-www-form-urlencoded beside JSON. It does not go with
 	// a signature that has a header right beside the body, as BambooHR's.
 	Form bool `json:"form,omitempty"`
+	// Unsigned are bodies that are answered like any other, without a signature, and come
+	// to nothing: what a vendor tries an address with before it signs anything.
+	Unsigned []string `json:"unsigned,omitempty"`
 	// Types is the scope: the event types the source may send.
 	Types []string `json:"types"`
 	// TimeZone is the IANA zone that a mapping falls back to.
@@ -174,8 +177,8 @@ func (s Source) compile() (*source, error) {
 	var err error
 	switch s.Format {
 	case CloudEvents:
-		if s.Mapping != "" || s.Form {
-			add(errors.New("mapping and form are for the format mapped"))
+		if s.Mapping != "" || s.Form || len(s.Unsigned) > 0 {
+			add(errors.New("mapping, form and unsigned are for the format mapped"))
 		}
 	case Mapped:
 		out.program, err = compileMapping(s.Mapping)

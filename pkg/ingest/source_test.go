@@ -58,9 +58,9 @@ func TestValidateReportsEverything(t *testing.T) {
 			"types":["employee.*","employee.jioner"],"timeZone":"Local","allowedOrigins":["a"],"allowedRate":-1}`,
 			[]string{"name:", "bad mapping program", "no preset", "eventBridge.source", "employee.jioner", "timeZone", "allowedOrigins", "allowedRate"}},
 		"NameOfOurs":            {`{"name":"operator","format":"cloudevents","verify":{"preset":"bearer","keys":["k"]},"types":["mfa.*"]}`, []string{"operators' words"}},
-		"MappingForCloudEvents": {`{"name":"a","format":"cloudevents","mapping":".","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping and form"}},
+		"MappingForCloudEvents": {`{"name":"a","format":"cloudevents","mapping":".","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping, form and unsigned"}},
 		"NoMapping":             {`{"name":"a","format":"mapped","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"mapping: is required"}},
-		"UnknownMapping":        {`{"name":"a","format":"mapped","mapping":"nobody","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"generic, humi"}},
+		"UnknownMapping":        {`{"name":"a","format":"mapped","mapping":"nobody","verify":{"preset":"bearer","keys":["k"]},"types":["employee.*"]}`, []string{"generic, gusto-record"}},
 		"FormsThatCannotVerify": {`{"name":"a","format":"mapped","mapping":"generic","form":true,"verify":{"preset":"bamboohr","keys":["k"]},"types":["employee.*"]}`, []string{"form: no form can verify"}},
 		"NoKeys":                {`{"name":"a","format":"cloudevents","verify":{"preset":"standard-webhooks"},"types":["employee.*"]}`, []string{"keys: at least one"}},
 	}

@@ -3,8 +3,9 @@
 // schema: what a program gives is judged by package catalog.
 //
 // A program sees the payload, $source (what is configured of the source) and
-// $receivedAt (RFC 3339). It reaches no environment, module, further input or
-// clock, so one delivery maps to the same events however often it is repeated.
+// $receivedAt (RFC 3339, UTC), and may include a module of events/mappings/lib. It
+// reaches no environment, other module, further input or clock, so one delivery maps
+// to the same events however often it is repeated.
 //
 // # What bounds a program
 //
@@ -95,7 +96,7 @@ func New(program string) (*Program, error) {
 	if err := refuse(query); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
 	}
-	code, err := gojq.Compile(query, gojq.WithVariables([]string{"$source", "$receivedAt"}))
+	code, err := gojq.Compile(query, gojq.WithVariables([]string{"$source", "$receivedAt"}), gojq.WithModuleLoader(library{}))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
 	}

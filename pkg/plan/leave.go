@@ -178,6 +178,10 @@ func unblockThen(in Input, next Plan) Plan {
 	}
 }
 
+func isStart(t event.Type) bool {
+	return t == event.Joiner || t == event.StartDateChanged || t == event.Rehire
+}
+
 // decideCancelled plans the withdrawal of a joiner or a leaver.
 func decideCancelled(in Input) (Plan, error) {
 	s, err := StatementOf(in.Event)
@@ -195,6 +199,9 @@ func decideCancelled(in Input) (Plan, error) {
 	switch {
 	case d.Cancels == "leaver" && l.Block != nil && l.Block.For == ledger.BlockedAsLeaver:
 		return unblockThen(in, Plan{Decision: Nothing, Detail: "the leaving was withdrawn after the person was shut out"}), nil
+	case d.Cancels == "leaver" && l.Statement != nil && isStart(l.Statement.Type):
+		// It must not take the place of the start.
+		return Plan{Decision: Obsolete, Detail: "the person starts: there is no leaving to withdraw"}, nil
 	case d.Cancels == "leaver":
 		return Plan{Decision: Nothing, Detail: "the leaving was withdrawn in time"}, nil
 	case d.Cancels != "joiner":

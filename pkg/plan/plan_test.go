@@ -227,13 +227,14 @@ func TestCancelled(t *testing.T) {
 		reason   plan.Reason
 		steps    []plan.Action
 	}{
-		"before a pass":              {cancels: "joiner", decision: plan.Nothing},
-		"after a pass":               {cancels: "joiner", ledger: ledger.Ledger{Pass: &ledger.Pass{ID: "pass-1"}}, decision: plan.Act, steps: []plan.Action{plan.DeletePass}},
-		"after a pass of unknown id": {cancels: "joiner", ledger: ledger.Ledger{Pass: &ledger.Pass{Issuing: madeAt}}, decision: plan.Act, steps: []plan.Action{plan.DeletePass}},
-		"after a later statement":    {cancels: "joiner", ledger: ledger.Ledger{Statement: &later}, decision: plan.Obsolete},
-		"of a leaver in time":        {cancels: "leaver", decision: plan.Nothing},
-		"of a leaver shut out":       {cancels: "leaver", ledger: blocked, decision: plan.Hold, reason: plan.StillBlocked},
-		"of a leaver, by itself":     {cancels: "leaver", ledger: blocked, settings: func(s *plan.Settings) { s.UnblockReturning = true }, decision: plan.Act, steps: []plan.Action{plan.UnblockSignIn}},
+		"before a pass":                 {cancels: "joiner", decision: plan.Nothing},
+		"after a pass":                  {cancels: "joiner", ledger: ledger.Ledger{Pass: &ledger.Pass{ID: "pass-1"}}, decision: plan.Act, steps: []plan.Action{plan.DeletePass}},
+		"after a pass of unknown id":    {cancels: "joiner", ledger: ledger.Ledger{Pass: &ledger.Pass{Issuing: madeAt}}, decision: plan.Act, steps: []plan.Action{plan.DeletePass}},
+		"after a later statement":       {cancels: "joiner", ledger: ledger.Ledger{Statement: &later}, decision: plan.Obsolete},
+		"of a leaver in time":           {cancels: "leaver", decision: plan.Nothing},
+		"of a leaver, while they start": {cancels: "leaver", ledger: ledger.Ledger{Statement: &earlier}, decision: plan.Obsolete},
+		"of a leaver shut out":          {cancels: "leaver", ledger: blocked, decision: plan.Hold, reason: plan.StillBlocked},
+		"of a leaver, by itself":        {cancels: "leaver", ledger: blocked, settings: func(s *plan.Settings) { s.UnblockReturning = true }, decision: plan.Act, steps: []plan.Action{plan.UnblockSignIn}},
 		"of one compromised since": {
 			cancels: "leaver", ledger: ledger.Ledger{Block: blocked.Block, Compromise: &ledger.Compromise{Key: "risk:1"}},
 			settings: func(s *plan.Settings) { s.UnblockReturning = true }, decision: plan.Hold, reason: plan.CompromiseStands,

@@ -31,7 +31,7 @@ func (r *Router) complete(ctx context.Context, t *lane.Turn) (lane.Verdict, erro
 	if errors.Is(err, ErrNoRecords) {
 		return r.route(ctx, t)
 	} else if errors.Is(err, identity.ErrNotFound) {
-		return r.notFound(ctx, t)
+		return r.missing(ctx, t, "the HR system has no record with this id", "see that the API user of MFAFLOW_RECORD_SOURCES may read it")
 	} else if err != nil {
 		return lane.Failed(ctx, err)
 	}
@@ -43,11 +43,21 @@ func (r *Router) complete(ctx context.Context, t *lane.Turn) (lane.Verdict, erro
 		if err != nil {
 			return lane.Verdict{}, err
 		}
-		if verdict, err := r.route(ctx, &derived); err != nil || !verdict.Done() {
+		nobody := r.notFound
+		if e.Type == event.Cancelled {
+			// A record tells of a withdrawal whenever nothing else is to be told. Who has no
+			// account has no lane, and so nothing in it that could be withdrawn.
+			nobody = nothingToWithdraw
+		}
+		if verdict, err := r.place(ctx, &derived, nobody); err != nil || !verdict.Done() {
 			return verdict, err
 		}
 	}
 	return lane.Finished(ledger.Done, fmt.Sprintf("the HR record gave %d events", len(events))), nil
+}
+
+func nothingToWithdraw(context.Context, *lane.Turn) (lane.Verdict, error) {
+	return lane.Finished(ledger.Done, "nobody has these identifiers: there is nothing to withdraw"), nil
 }
 
 func (r *Router) read(ctx context.Context, t *lane.Turn) ([]event.Event, error) {

@@ -56,6 +56,11 @@ func (r *Router) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error)
 
 // route finds the person and puts the event into their lane.
 func (r *Router) route(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
+	return r.place(ctx, t, r.notFound)
+}
+
+// place is route with its own answer to a person whom nobody knows.
+func (r *Router) place(ctx context.Context, t *lane.Turn, nobody func(context.Context, *lane.Turn) (lane.Verdict, error)) (lane.Verdict, error) {
 	if t.Event.UserID != "" {
 		return r.forward(ctx, t, t.Event.UserID)
 	}
@@ -79,7 +84,7 @@ func (r *Router) route(ctx context.Context, t *lane.Turn) (lane.Verdict, error) 
 	case len(found.matches) > 1:
 		return r.park(ctx, t, flag.AmbiguousPerson, fmt.Sprintf("%d accounts have these identifiers", len(found.matches)))
 	default:
-		return r.notFound(ctx, t)
+		return nobody(ctx, t)
 	}
 }
 
@@ -205,13 +210,18 @@ func (r *Router) park(ctx context.Context, t *lane.Turn, cause flag.Cause, detai
 
 // notFound waits for the person to be provisioned, and gives up in the end.
 func (r *Router) notFound(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
+	return r.missing(ctx, t, "nobody in the directory has these identifiers", "provision the account or correct HR's data")
+}
+
+// missing waits for somebody to appear, and says in the end who is missed and what to do.
+func (r *Router) missing(ctx context.Context, t *lane.Turn, what, fix string) (lane.Verdict, error) {
 	if deadline := r.deadline(t.Event); t.Now.Before(deadline) {
-		return lane.Retry(r.ProvisionRetry, lane.NotProvisioned, "nobody has these identifiers yet; looked for until "+deadline.UTC().Format(time.RFC3339)), nil
+		return lane.Retry(r.ProvisionRetry, lane.NotProvisioned, what+" yet; looked for until "+deadline.UTC().Format(time.RFC3339)), nil
 	}
-	if err := t.Flag(ctx, flag.Flag{Cause: flag.UnknownPerson, Detail: "nobody in the directory has these identifiers"}); err != nil {
+	if err := t.Flag(ctx, flag.Flag{Cause: flag.UnknownPerson, Detail: what}); err != nil {
 		return lane.Verdict{}, err
 	}
-	return lane.DeadLetter(lane.UnknownPerson, "nobody in the directory has these identifiers; provision the account or correct HR's data, then replay"), nil
+	return lane.DeadLetter(lane.UnknownPerson, what+"; "+fix+", then replay"), nil
 }
 
 // deadline is how long the event's person may take to appear: joiners until some

@@ -236,6 +236,9 @@ func (w *world) judgeStatements(fates map[string]fate) {
 				if s.action.Data["cancels"] == "joiner" && (o.event.Type == event.Leaver || o.event.Type == event.LastDayChanged) {
 					return true // no start to withdraw
 				}
+				if s.action.Data["cancels"] == "leaver" && (o.event.Type == event.Joiner || o.event.Type == event.StartDateChanged || o.event.Type == event.Rehire) {
+					return true // no leaving to withdraw
+				}
 				return o != s && (madeAfter(o, s) || o.event.MadeAt().Equal(s.event.MadeAt())) && (s.action.Data["immediate"] != true || o.event.Type == event.Rehire)
 			})
 			if !justified {
