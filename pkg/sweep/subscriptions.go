@@ -149,7 +149,7 @@ func (r *run) report(ctx context.Context) {
 			left, until = max(s.ExpiresAt.Sub(r.now), 0), s.ExpiresAt.UTC().Format(time.RFC3339)
 		}
 		if left > r.Subscriptions.Lifetime/4 {
-			level = slog.LevelInfo
+			level = r.routine
 		}
 		r.Log.Log(ctx, level, "subscription", "slot", slot.Name, telemetry.KeyOutcome, "subscribed", "resource", slot.Resource, "until", until)
 		r.measure(ctx, "subscription-"+slot.Name, telemetry.Metric{Name: "left", Unit: telemetry.Seconds, Value: left.Seconds()})

@@ -189,8 +189,8 @@ func (s *Sweeper) hold(ctx context.Context, interval time.Duration, once bool) e
 	}
 	defer session.Close()
 	var commands []queue.Received
-	for {
-		if commands, err = s.sweep(ctx, session, commands); err != nil || once {
+	for first := true; ; first = false {
+		if commands, err = s.sweep(ctx, session, commands, first); err != nil || once {
 			return err
 		}
 		m, err := rest(ctx, session, interval)
@@ -223,17 +223,23 @@ type run struct {
 	now      time.Time
 	state    *state
 	commands []Command
+	// routine is the level of what is worth a line once: a process that sweeps every few
+	// minutes says at debug level afterwards that nothing is new.
+	routine slog.Level
 }
 
 // sweep does everything once, with the commands that were received before and those
 // that are there. What fails is logged and tried again by the next, which gets the
 // commands again that are returned; the error is that of the session.
-func (s *Sweeper) sweep(ctx context.Context, session Session, commands []queue.Received) ([]queue.Received, error) {
+func (s *Sweeper) sweep(ctx context.Context, session Session, commands []queue.Received, first bool) ([]queue.Received, error) {
 	raw, err := session.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{Sweeper: s, session: session, now: s.Now()}
+	r := &run{Sweeper: s, session: session, now: s.Now(), routine: slog.LevelDebug}
+	if first {
+		r.routine = slog.LevelInfo
+	}
 	if r.state, err = decodeState(raw); err != nil {
 		return nil, err
 	}
@@ -331,14 +337,17 @@ func (r *run) do(ctx context.Context, t task) (done bool, err error) {
 	}
 	began := time.Now()
 	told, err := t.run(ctx)
-	level, outcome := slog.LevelInfo, "done"
+	level, outcome := r.routine, "done"
+	if told > 0 {
+		level = slog.LevelInfo
+	}
 	attrs := []slog.Attr{slog.String("task", t.name), slog.Int("events", told), telemetry.Duration(time.Since(began))}
 	var retry *identity.RetryError
 	switch {
 	case err == nil:
 		done = true
 	case ctx.Err() != nil:
-		outcome, err = "to be continued", nil
+		level, outcome, err = slog.LevelInfo, "to be continued", nil
 	case errors.As(err, &retry):
 		level, outcome = slog.LevelWarn, "tried again by the next sweep"
 	default:
