@@ -370,5 +370,5 @@ func (h *Handler) report(ctx context.Context, began time.Time, j judgement) {
 func (h *Handler) line(ctx context.Context, level slog.Level, began time.Time, outcome string, status int, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String(telemetry.KeySource, sweep.Graph), slog.String(telemetry.KeyOutcome, outcome), slog.Int("status", status),
 		telemetry.Duration(h.Now().Sub(began)))
-	h.Logger.LogAttrs(ctx, level, "notification", attrs...)
+	h.Logger.LogAttrs(ctx, level, "change notification", attrs...)
 }

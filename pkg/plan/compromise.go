@@ -222,6 +222,9 @@ func decideChanged(in Input) (Plan, error) {
 	if _, err := in.Event.AccountUpdate(); err != nil {
 		return Plan{}, err
 	}
+	if in.Ledger.Block == nil && in.Ledger.Pass == nil {
+		return Plan{Decision: Nothing, Detail: "nothing of ours is on the account"}, nil
+	}
 	if in.Tenant == nil {
 		return Plan{Decision: ReadTenant}, nil
 	}

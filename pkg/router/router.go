@@ -8,7 +8,8 @@
 // Every identifier in the event must agree on one account. An account created
 // after the event's time never matches by user principal name or mail: those are
 // given anew when somebody leaves. An object id that was found once stays in the
-// event.
+// event. Only a change that the directory itself reports goes unasked to the lane of
+// the object id that it names.
 package router
 
 import (
@@ -68,6 +69,9 @@ func (r *Router) place(ctx context.Context, t *lane.Turn, nobody func(context.Co
 	if err != nil || who.IsZero() {
 		return lane.DeadLetter(lane.BadEvent, "data.person names nobody; correct the sender, then send the event anew"), nil
 	}
+	if namesItself(t.Event, who) {
+		return r.forward(ctx, t, identity.UserID(strings.ToLower(who.ObjectID)))
+	}
 	found, err := r.find(ctx, t, who)
 	if err != nil {
 		return lane.Failed(ctx, err)
@@ -79,8 +83,6 @@ func (r *Router) place(ctx context.Context, t *lane.Turn, nobody func(context.Co
 		return r.forward(ctx, t, found.matches[0].ID)
 	case len(found.matches) > 1 && fansOut(t.Event.Type):
 		return r.fanOut(ctx, t, found.matches)
-	case len(found.matches) == 0 && deleted(t.Event):
-		return r.forward(ctx, t, identity.UserID(strings.ToLower(who.ObjectID)))
 	case len(found.matches) > 1:
 		return r.park(ctx, t, flag.AmbiguousPerson, fmt.Sprintf("%d accounts have these identifiers", len(found.matches)))
 	default:
@@ -88,14 +90,11 @@ func (r *Router) place(ctx context.Context, t *lane.Turn, nobody func(context.Co
 	}
 }
 
-// deleted reports whether the event says that an account is gone: the directory
-// cannot confirm whose lane that is, and the object id is never used again.
-func deleted(e event.Event) bool {
-	if e.Type != event.AccountChanged {
-		return false
-	}
-	d, err := e.AccountUpdate()
-	return err == nil && d.Change == event.AccountDeleted && d.Person.ObjectID != ""
+// namesItself reports whether an object id alone says whose lane it is: a change of an
+// account is a reason to look, at an account that may be gone, and many come at once
+// when everybody is looked at again. Whoever looks reads the directory.
+func namesItself(e event.Event, who identity.Reference) bool {
+	return e.Type == event.AccountChanged && who == identity.Reference{ObjectID: who.ObjectID}
 }
 
 type findings struct {
