@@ -21,7 +21,6 @@ func (l *local) playAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.trail.keepTo("identity-worker")
 	began := time.Now()
 	types, effects := map[event.Type]bool{}, 0
 	for _, x := range stories {
@@ -46,6 +45,8 @@ func (l *local) playStory(ctx context.Context, x stack.Story) error {
 	defer cancel()
 	playing, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
+	person, _ := l.Find(x.Person)
+	l.trail.follow("identity-worker", person.ID, string(x.Type))
 	l.trail.forget()
 	ended := make(chan struct{})
 	go func() {
@@ -53,7 +54,7 @@ func (l *local) playStory(ctx context.Context, x stack.Story) error {
 		for {
 			select {
 			case o := <-l.trail.settled:
-				if o.Type != string(x.Type) && x.Type != event.Ref { // which ends as what it stands for
+				if o.Lane != person.ID || o.Type != string(x.Type) && x.Type != event.Ref { // which ends as what it stands for
 					continue
 				}
 				if o.Outcome != string(ledger.Done) && !strings.HasPrefix(o.Outcome, "waiting") {

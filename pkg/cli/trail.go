@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"mfaflow/pkg/event"
 )
 
 // trail turns the log lines of the functions and of the simulated tenant into lines
@@ -21,13 +23,15 @@ type trail struct {
 
 	mu    sync.Mutex
 	w     io.Writer
-	only  string // the one part whose lines are shown; empty shows all
+	part  string // the one part whose steps are shown; empty shows all
+	lane  string // the one lane whose steps are shown
+	about string // the one type of event whose steps are shown; empty shows all but echoes
 	began time.Time
 	name  func(objectID string) string
 }
 
 // outcome is how an event ended.
-type outcome struct{ Key, Type, Outcome string }
+type outcome struct{ Key, Type, Lane, Outcome string }
 
 func newTrail(w io.Writer, now func() time.Time) *trail {
 	return &trail{
@@ -43,11 +47,13 @@ func (t *trail) meet(name func(objectID string) string) {
 	t.name = name
 }
 
-// keepTo makes it show the steps of one part only, and whatever went wrong.
-func (t *trail) keepTo(part string) {
+// follow makes it show the steps of one part in one lane only, and whatever went wrong.
+// Changes of accounts are shown where they are what it is about: elsewhere they are the
+// echo of our own writes.
+func (t *trail) follow(part, lane, about string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.only = part
+	t.part, t.lane, t.about = part, lane, about
 }
 
 // forget empties settled.
@@ -83,7 +89,7 @@ func (t *trail) show(from string, line []byte) {
 	}
 	if from == "identity-worker" && e.Message == "event" {
 		select {
-		case t.settled <- outcome{e.Key, e.Type, e.Outcome}:
+		case t.settled <- outcome{e.Key, e.Type, e.Lane, e.Outcome}:
 		default:
 		}
 	}
@@ -92,7 +98,8 @@ func (t *trail) show(from string, line []byte) {
 func (t *trail) shows(from string, e entry) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.only == "" || t.only == from && (e.Audit != nil || e.Message == "event") || e.Level == "WARN" || e.Level == "ERROR"
+	step := t.part == from && t.lane == e.Lane && (e.Audit != nil || e.Message == "event") && (e.Type != string(event.AccountChanged) || e.Type == t.about)
+	return t.part == "" || step || e.Level == "WARN" || e.Level == "ERROR"
 }
 
 func (t *trail) say(from, format string, args ...any) {
@@ -119,6 +126,11 @@ type entry struct {
 	Reason   string          `json:"reason"`
 	Detail   string          `json:"detail"`
 
+	// What a sweep found.
+	Slot   string `json:"slot"`
+	Task   string `json:"task"`
+	Events int    `json:"events"`
+
 	// A flag told on a channel.
 	Cause   string `json:"cause"`
 	User    string `json:"user"`
@@ -140,8 +152,12 @@ func (t *trail) describe(e entry) string {
 		return words("audit:", e.Action, arrow(e.Decision), bracketed(e.Reason), e.Outcome)
 	case e.Message == "graph call":
 		return words(fmt.Sprint(e.Status), e.Method, t.named(unescaped(e.Path)), "by", e.App, bracketed(e.Note))
-	case e.Message == "delivery":
-		return words(fmt.Sprint(e.Status), e.Outcome, e.Type, e.Key, bracketed(e.Reason))
+	case e.Message == "delivery", e.Message == "change notification":
+		return words(fmt.Sprint(e.Status), e.Outcome, e.Type, t.named(e.User), e.Key, bracketed(e.Reason))
+	case e.Message == "subscription" && e.Outcome != "missing":
+		return words("subscription", e.Slot, e.Outcome, bracketed(e.Reason))
+	case e.Message == "sweep" && e.Events > 0:
+		return words("sweep:", fmt.Sprint(e.Events), "events from", e.Task)
 	case e.Message == "event":
 		return words(e.Type, arrow(e.Outcome), bracketed(e.Reason), t.named(e.Detail), "(lane", t.named(e.Lane)+")")
 	case e.Message == "notification":

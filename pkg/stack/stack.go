@@ -27,6 +27,7 @@ import (
 	simgraph "mfaflow/pkg/sim/graph"
 	simhr "mfaflow/pkg/sim/hr"
 	simbus "mfaflow/pkg/sim/servicebus"
+	"mfaflow/pkg/sweep"
 	"mfaflow/pkg/webhook"
 )
 
@@ -38,9 +39,15 @@ const (
 	RiskSystem = "demo-risk"
 )
 
-// scopes are what each source may send.
-var scopes = map[string][]string{
+// senders are the sources that post, with what each may send.
+var senders = map[string][]string{
 	Source: {"employee.*"}, HelpDesk: {"mfa.*"}, RiskSystem: {"risk.*", "account.*", "session.*", "credential.*"},
+}
+
+// observed are the sources that a function makes events of: what Microsoft Graph tells,
+// and what it is asked.
+var observed = map[string][]string{
+	sweep.Graph: {"account.changed"}, sweep.EntraRisk: {"risk.*"}, sweep.EntraSignIns: {"account.locked", "mfa.codes-unrequested"}, sweep.EntraHR: {"employee.*"},
 }
 
 // TimeZone is where the company of the sample tenant is.
@@ -88,7 +95,8 @@ type Stack struct {
 	client   *http.Client
 	keys     map[string]identity.Secret // by source
 	children []*child
-	ingest   *child
+	// clientStateKey is behind the client state of the subscriptions.
+	clientStateKey identity.Secret
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when something happens
@@ -107,17 +115,20 @@ func Queues() []simbus.QueueConfig {
 	}
 }
 
-// functions in the order in which they start: receivers before senders.
+// functions in the order in which they start: receivers before senders, and who must be
+// reached before who says where.
 func functions() []string {
-	return []string{"flag-notifier", "identity-worker", "identity-router", "hr-events"}
+	return []string{"flag-notifier", "identity-worker", "identity-router", "hr-events", "graph-notifications", "tenant-sweep"}
 }
 
 // Start starts everything and returns once all functions serve, which they must do
 // before ctx ends. The stack then runs until Close.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	s := &Stack{clock: newShiftedClock(), client: &http.Client{Transport: &http.Transport{}}, keys: map[string]identity.Secret{}}
-	for source := range scopes {
-		s.keys[source] = newKey()
+	s := &Stack{
+		clock: newShiftedClock(), client: &http.Client{Transport: &http.Transport{}}, keys: map[string]identity.Secret{}, clientStateKey: newKey(""),
+	}
+	for source := range senders {
+		s.keys[source] = newKey("whsec_")
 	}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -144,9 +155,15 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		o.Each("graph", line)
 		s.called()
 	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if s.Graph, err = simgraph.Start(running, simgraph.Options{CAFile: s.caFile(), Clock: s.clock, Logger: calls}); err != nil {
+	if s.Graph, err = simgraph.Start(running, simgraph.Options{CAFile: s.caFile(), Clock: s.clock, Logger: calls, PlainCallbacks: true}); err != nil {
 		return err
 	}
+	// The dates of the sample tenant are near on some days and far on others.
+	s.Graph.Mutate(func(t *simgraph.Tenant) {
+		for _, u := range t.Users {
+			u.EmployeeHireDate, u.EmployeeLeaveDateTime = nil, nil
+		}
+	})
 	if s.HR, err = simhr.Start(running, s.keys[Source].Reveal()); err != nil {
 		return err
 	}
@@ -158,6 +175,11 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		path := filepath.Join(o.Bin, name)
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("%w: %s", ErrNotBuilt, path)
+		}
+		if name == "tenant-sweep" {
+			if err := s.function("graph-notifications").wait(ctx); err != nil {
+				return err
+			}
 		}
 		env, err := s.Environment(name)
 		if err != nil {
@@ -171,9 +193,6 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		s.children = append(s.children, c)
-		if name == "hr-events" {
-			s.ingest = c
-		}
 	}
 	for _, c := range s.children {
 		if err := c.wait(ctx); err != nil {
@@ -245,17 +264,34 @@ func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
 // HREventsURL is where the HR system posts its events.
 func (s *Stack) HREventsURL() string { return s.url(Source) }
 
-func (s *Stack) url(source string) string { return "http://" + s.ingest.addr + "/hr/" + source }
+func (s *Stack) url(source string) string { return s.origin("hr-events") + "/hr/" + source }
+
+// origin is where a function listens; empty when it does not run.
+func (s *Stack) origin(function string) string {
+	if c := s.function(function); c != nil && c.addr != "" {
+		return "http://" + c.addr
+	}
+	return ""
+}
+
+func (s *Stack) function(name string) *child {
+	for _, c := range s.children {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
 
 // Environment is all that a function knows of the world, in the form of os.Environ.
 func (s *Stack) Environment(name string) ([]string, error) {
 	clientID, secret := s.Graph.App(name)
 	var list []ingest.Source
 	plain := map[string][]string{}
-	for _, source := range slices.Sorted(maps.Keys(scopes)) {
+	for _, source := range slices.Sorted(maps.Keys(senders)) {
 		list = append(list, ingest.Source{
 			Name: source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
-			Types: scopes[source], TimeZone: TimeZone,
+			Types: senders[source], TimeZone: TimeZone,
 		})
 		plain[source] = []string{s.keys[source].Reveal()}
 	}
@@ -267,6 +303,8 @@ func (s *Stack) Environment(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	scopes := maps.Clone(observed)
+	maps.Copy(scopes, senders)
 	may, err := json.Marshal(scopes)
 	if err != nil {
 		return nil, err
@@ -296,8 +334,12 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_MAIL_SENDER=" + mailSender,
 		"MFAFLOW_FLAG_MAIL_TO=" + Operator,
 		"MFAFLOW_PROTECTED_ACCOUNTS=" + strings.Join(breakGlass[:], ","),
+		"MFAFLOW_CLIENT_STATE_KEYS=local:" + s.clientStateKey.Reveal(),
+		"MFAFLOW_NOTIFICATION_URL=" + s.origin("graph-notifications"),
+		"MFAFLOW_POLL=risky-users,detections,sign-ins", // employment comes from the HR system
 		// Long enough to see it wait, short enough to wait for.
 		"MFAFLOW_PROVISION_RETRY=5s",
+		"MFAFLOW_SWEEP_INTERVAL=5s",
 	}
 	for _, pair := range s.options.Environment {
 		variable, _, _ := strings.Cut(pair, "=")
@@ -312,9 +354,9 @@ func (s *Stack) Environment(name string) ([]string, error) {
 // AWS may leak in.
 var machine = [...]string{"PATH", "HOME", "TMPDIR", "GOMAXPROCS", "GOMEMLIMIT"}
 
-// newKey makes a Standard Webhooks key.
-func newKey() identity.Secret {
+// newKey makes a key of 32 bytes in base64; the prefix of Standard Webhooks is whsec_.
+func newKey(prefix string) identity.Secret {
 	b := make([]byte, 32)
 	rand.Read(b)
-	return identity.NewSecret("whsec_" + base64.StdEncoding.EncodeToString(b))
+	return identity.NewSecret(prefix + base64.StdEncoding.EncodeToString(b))
 }

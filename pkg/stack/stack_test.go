@@ -17,6 +17,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"mfaflow/pkg/audit"
+	"mfaflow/pkg/config"
 	simgraph "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/stack"
 )
@@ -29,7 +30,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	c := exec.Command("go", "build", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
-		"-o", bin+"/", "./functions/hr-events", "./functions/identity-router", "./functions/identity-worker", "./functions/flag-notifier")
+		"-o", bin+"/", "./functions/...")
 	c.Dir = "../.."
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 	if out, err := c.CombinedOutput(); err != nil {
@@ -44,7 +45,7 @@ func build(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"hr-events", "identity-router", "identity-worker", "flag-notifier"} {
+	for _, name := range config.Functions() {
 		// Stat tells the test cache that the verdict rests on this file.
 		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
@@ -83,7 +84,7 @@ func (s *seen) of(from string) string {
 
 func (s *seen) all() string {
 	var all strings.Builder
-	for _, from := range []string{"hr-events", "identity-router", "identity-worker", "flag-notifier", "graph"} {
+	for _, from := range append(config.Functions(), "graph") {
 		all.WriteString(s.of(from))
 	}
 	return all.String()
@@ -174,7 +175,7 @@ func TestSecretsStayOutOfTheLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := []string{strings.TrimSpace(string(key)), "SharedAccessKey="}
-	for _, app := range []string{"hr-events", "identity-router", "identity-worker", "flag-notifier"} {
+	for _, app := range config.Functions() {
 		_, secret := s.Graph.App(app)
 		secrets = append(secrets, secret)
 	}
