@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -24,7 +25,11 @@ func (l *local) playAll(ctx context.Context) error {
 	began := time.Now()
 	types, effects := map[event.Type]bool{}, 0
 	for _, x := range stories {
-		fmt.Fprintf(l.out, "\n%s: %s\n", x.Type, x.Title)
+		from := ""
+		if x.Source != "" {
+			from = " (" + x.Source + ")"
+		}
+		fmt.Fprintf(l.out, "\n%s%s: %s\n", x.Type, from, x.Title)
 		if err := l.playStory(ctx, x); err != nil {
 			return hint(err, "look at the lines above, or at more of them with --set MFAFLOW_LOG_LEVEL=DEBUG")
 		}
@@ -54,7 +59,7 @@ func (l *local) playStory(ctx context.Context, x stack.Story) error {
 		for {
 			select {
 			case o := <-l.trail.settled:
-				if o.Lane != person.ID || o.Type != string(x.Type) && x.Type != event.Ref { // which ends as what it stands for
+				if o.Lane != person.ID || o.Type != string(cmp.Or(x.Becomes, x.Type)) {
 					continue
 				}
 				if o.Outcome != string(ledger.Done) && !strings.HasPrefix(o.Outcome, "waiting") {

@@ -39,9 +39,29 @@ const (
 	RiskSystem = "demo-risk"
 )
 
-// senders are the sources that post, with what each may send.
-var senders = map[string][]string{
-	Source: {"employee.*"}, HelpDesk: {"mfa.*"}, RiskSystem: {"risk.*", "account.*", "session.*", "credential.*"},
+// sources are the demo ones, which speak CloudEvents, and the HR systems of the catalogue.
+func sources() (map[string]source, error) {
+	list, err := systems()
+	if err != nil {
+		return nil, err
+	}
+	for name, types := range map[string][]string{
+		Source: {"employee.*"}, HelpDesk: {"mfa.*"}, RiskSystem: {"risk.*", "account.*", "session.*", "credential.*"},
+	} {
+		demo := source{Source: ingest.Source{
+			Name: name, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"}, Types: types, TimeZone: TimeZone,
+		}, key: newKey("whsec_")}
+		if name == Source {
+			demo.record = json.RawMessage(fmt.Sprintf(`{"source": %q, "url": "https://hr.example/employees/{employeeId}", "mapping": "record",
+				"timeZone": %q, "headers": {"Authorization": "Bearer <token>"}}`, name, TimeZone))
+		}
+		list = append(list, demo)
+	}
+	all := map[string]source{}
+	for _, s := range list {
+		all[s.Name] = s
+	}
+	return all, nil
 }
 
 // observed are the sources that a function makes events of: what Microsoft Graph tells,
@@ -93,7 +113,7 @@ type Stack struct {
 	options  Options
 	clock    *shiftedClock
 	client   *http.Client
-	keys     map[string]identity.Secret // by source
+	sources  map[string]source // by name
 	children []*child
 	// clientStateKey is behind the client state of the subscriptions.
 	clientStateKey identity.Secret
@@ -124,12 +144,11 @@ func functions() []string {
 // Start starts everything and returns once all functions serve, which they must do
 // before ctx ends. The stack then runs until Close.
 func Start(ctx context.Context, o Options) (*Stack, error) {
-	s := &Stack{
-		clock: newShiftedClock(), client: &http.Client{Transport: &http.Transport{}}, keys: map[string]identity.Secret{}, clientStateKey: newKey(""),
+	all, err := sources()
+	if err != nil {
+		return nil, err
 	}
-	for source := range senders {
-		s.keys[source] = newKey("whsec_")
-	}
+	s := &Stack{clock: newShiftedClock(), client: &http.Client{Transport: &http.Transport{}}, sources: all, clientStateKey: newKey("")}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -143,7 +162,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if s.Dir, err = os.MkdirTemp("", "mfaflow-"); err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.KeyFile(), []byte(s.keys[Source].Reveal()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(s.KeyFile(), []byte(s.sources[Source].key.Reveal()+"\n"), 0o600); err != nil {
 		return err
 	}
 	if s.Bus, err = simbus.Start(ctx, simbus.Options{Queues: Queues()}); err != nil {
@@ -164,7 +183,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 			u.EmployeeHireDate, u.EmployeeLeaveDateTime = nil, nil
 		}
 	})
-	if s.HR, err = simhr.Start(running, s.keys[Source].Reveal()); err != nil {
+	if s.HR, err = simhr.Start(running, s.sources[Source].key.Reveal()); err != nil {
 		return err
 	}
 	s.options = o
@@ -286,14 +305,19 @@ func (s *Stack) function(name string) *child {
 // Environment is all that a function knows of the world, in the form of os.Environ.
 func (s *Stack) Environment(name string) ([]string, error) {
 	clientID, secret := s.Graph.App(name)
-	var list []ingest.Source
-	plain := map[string][]string{}
-	for _, source := range slices.Sorted(maps.Keys(senders)) {
-		list = append(list, ingest.Source{
-			Name: source, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"},
-			Types: senders[source], TimeZone: TimeZone,
-		})
-		plain[source] = []string{s.keys[source].Reveal()}
+	var (
+		list    []ingest.Source
+		records []json.RawMessage
+		plain   = map[string][]string{}
+		scopes  = maps.Clone(observed)
+	)
+	for _, source := range slices.Sorted(maps.Keys(s.sources)) {
+		known := s.sources[source]
+		list = append(list, known.Source)
+		plain[source], scopes[source] = []string{known.key.Reveal()}, known.Types
+		if known.record != nil {
+			records = append(records, simulated(known, s.HR.URL(), s.sources[Source].key.Reveal()))
+		}
 	}
 	sources, err := json.Marshal(list)
 	if err != nil {
@@ -303,16 +327,11 @@ func (s *Stack) Environment(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	scopes := maps.Clone(observed)
-	maps.Copy(scopes, senders)
 	may, err := json.Marshal(scopes)
 	if err != nil {
 		return nil, err
 	}
-	records, err := json.Marshal([]map[string]any{{
-		"source": Source, "url": s.HR.URL() + "/employees/{employeeId}", "mapping": "record", "timeZone": TimeZone,
-		"headers": map[string]string{"Authorization": "Bearer " + s.keys[Source].Reveal()},
-	}})
+	apis, err := json.Marshal(records)
 	if err != nil {
 		return nil, err
 	}
@@ -329,7 +348,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_SOURCES=" + string(sources),
 		"MFAFLOW_SOURCE_KEYS=" + string(keys),
 		"MFAFLOW_SOURCE_SCOPES=" + string(may),
-		"MFAFLOW_RECORD_SOURCES=" + string(records),
+		"MFAFLOW_RECORD_SOURCES=" + string(apis),
 		"MFAFLOW_DEFAULT_TIME_ZONE=" + TimeZone,
 		"MFAFLOW_MAIL_SENDER=" + mailSender,
 		"MFAFLOW_FLAG_MAIL_TO=" + Operator,

@@ -21,12 +21,21 @@ import (
 // tenant, to its effect on the tenant.
 type Story struct {
 	Type event.Type
+	// Becomes is the type that an employee.ref comes to; empty for all others.
+	Becomes event.Type
 	// Title says in plain words what is reported of whom.
 	Title string
 	// Person is an employee id or a user principal name.
 	Person string
 	// Data is what the event says beside the person.
 	Data map[string]any
+	// Source is who reports it; empty is the demo source of the type's family.
+	Source string
+	// Payload is the case of the catalogue (hr/<source>/<case>.json) that is sent in place
+	// of a CloudEvent, and Replace what is put in place of its ids and times: old and new
+	// texts in turn.
+	Payload string
+	Replace []string
 	// Effects must all show, in any order.
 	Effects []Effect
 
@@ -94,11 +103,11 @@ func (s *Stack) tell(ctx context.Context, story Story, person simgraph.User) (An
 	if story.happens != nil {
 		return Answer{}, story.happens(s, person)
 	}
-	body, err := story.event(person)
+	body, err := story.body(person)
 	if err != nil {
 		return Answer{}, err
 	}
-	answer, err := s.Post(ctx, sourceOf(story.Type), body)
+	answer, err := s.Post(ctx, story.source(), body)
 	if err == nil && answer.Status != http.StatusAccepted {
 		err = fmt.Errorf("hr-events refused the event with %d: %s", answer.Status, answer.Body)
 	}
@@ -122,9 +131,12 @@ func (s *Stack) Find(who string) (simgraph.User, bool) {
 	return s.Graph.User(who)
 }
 
-// sourceOf is who reports such events.
-func sourceOf(t event.Type) string {
-	switch family, _, _ := strings.Cut(string(t), "."); family {
+// source is who reports the event.
+func (x Story) source() string {
+	if x.Source != "" {
+		return x.Source
+	}
+	switch family, _, _ := strings.Cut(string(x.Type), "."); family {
 	case "employee":
 		return Source
 	case "mfa":
@@ -134,9 +146,13 @@ func sourceOf(t event.Type) string {
 	}
 }
 
-func (x Story) event(person simgraph.User) ([]byte, error) {
+// body is what the source sends.
+func (x Story) body(person simgraph.User) ([]byte, error) {
+	if x.Payload != "" {
+		return payload(x.Source, x.Payload, x.Replace...)
+	}
 	who := map[string]any{"userPrincipalName": person.UserPrincipalName}
-	if sourceOf(x.Type) == Source {
+	if x.source() == Source {
 		who = map[string]any{"employeeId": person.EmployeeID}
 	}
 	data := map[string]any{"person": who}
@@ -144,13 +160,14 @@ func (x Story) event(person simgraph.User) ([]byte, error) {
 		data[name] = v
 	}
 	return json.Marshal(map[string]any{
-		"specversion": "1.0", "id": "story-" + rand.Text()[:8], "source": "https://" + sourceOf(x.Type) + ".contoso.example",
+		"specversion": "1.0", "id": "story-" + rand.Text()[:8], "source": "https://" + x.source() + ".contoso.example",
 		"type": x.Type, "subject": person.UserPrincipalName, "time": time.Now().Format(time.RFC3339Nano), "data": data,
 	})
 }
 
-// Stories are at least one for each event type, in the order of the catalogue. They
-// build on one another: a pass that is replaced must have been issued.
+// Stories are at least one for each event type, in the order of the catalogue, and one
+// for each HR system that posts to us. They build on one another: a pass that is replaced
+// must have been issued.
 func Stories() ([]Story, error) {
 	zone, err := event.ParseTimeZone(TimeZone)
 	if err != nil {
@@ -162,7 +179,7 @@ func Stories() ([]Story, error) {
 	asked := func(data map[string]any) map[string]any { data["requestedBy"] = Operator; return data }
 	methods := func(refs ...map[string]any) map[string]any { return asked(map[string]any{"methods": refs}) }
 
-	return []Story{
+	list := []Story{
 		{
 			Type: event.Joiner, Title: "Lena Hofmann starts tomorrow", Person: ModelJoiner, Data: starts(1),
 			Effects: []Effect{passMailed(1), passOpens(day(1), zone)},
@@ -200,7 +217,7 @@ func Stories() ([]Story, error) {
 			Effects: []Effect{enabled(), passMailed(1), passOpens(day(1), zone)},
 		},
 		{
-			Type: event.Ref, Title: "Noah Fischer's record changed; the HR system says that he left", Person: "E1005",
+			Type: event.Ref, Becomes: event.Leaver, Title: "Noah Fischer's record changed; the HR system says that he left", Person: "E1005",
 			Data: map[string]any{"change": "updated"},
 			before: func(s *Stack, u simgraph.User) error {
 				s.HR.Set(simhr.Record{EmployeeID: u.EmployeeID, Status: "terminated"})
@@ -301,7 +318,85 @@ func Stories() ([]Story, error) {
 			Data: map[string]any{"credential": "password", "change": "update"}, before: registers("microsoftAuthenticator"),
 			Effects: []Effect{passMailed(1), methodsLeft(0), sessionsRevoked()},
 		},
-	}, nil
+	}
+	return append(list, vendorStories(day, zone)...), nil
+}
+
+// vendorStories are told by the HR systems of the catalogue, each in its own payload and
+// under its own signature. What carries ids only is completed from the simulated API of
+// that vendor.
+func vendorStories(day func(int) string, zone *time.Location) []Story {
+	// A time of whole seconds may lie before what was said a moment ago; one ahead counts
+	// as the receipt.
+	soon := time.Now().Add(time.Hour).UTC()
+	hasRecord := func(r simhr.Record) func(*Stack, simgraph.User) error {
+		return func(s *Stack, u simgraph.User) error {
+			r.EmployeeID = u.EmployeeID
+			s.HR.Set(r)
+			return nil
+		}
+	}
+	left := hasRecord(simhr.Record{Status: "terminated", StartDate: "2019-03-01", LastDay: day(-1)})
+	out := []Effect{blocked(), sessionsRevoked()}
+	return []Story{
+		{
+			Type: event.Ref, Becomes: event.Leaver, Title: "Yusuf Demir was terminated in BambooHR", Person: "E1010", Source: "bamboohr",
+			Payload: "terminated", Replace: []string{"67890", "E1010", "2026-11-23T13:04:00", soon.Format("2006-01-02T15:04:05")},
+			before: left, Effects: out,
+		},
+		{
+			Type: event.Ref, Becomes: event.Joiner, Title: "Lena Hofmann starts tomorrow after all, says the lifecycle table of HiBob", Person: ModelJoiner, Source: "hibob",
+			Payload: "lifecycle-entry", Replace: []string{"3332883854254932743", ModelJoiner},
+			before:  hasRecord(simhr.Record{Status: "prehire", StartDate: day(1)}),
+			Effects: []Effect{passMailed(3), passOpens(day(1), zone)},
+		},
+		{
+			Type: event.Ref, Becomes: event.Leaver, Title: "Oliver Grant's employment ended in Personio", Person: "E1012", Source: "personio",
+			Payload: "employment-terminated", Replace: []string{"5005", "E1012", "2026-11-23T13:00:00Z", soon.Format(time.RFC3339)},
+			before: left, Effects: out,
+		},
+		{
+			Type: event.Ref, Becomes: event.Leaver, Title: "Mei Tanaka was terminated in Gusto", Person: "E1011", Source: "gusto",
+			Payload: "terminated", Replace: []string{"bcfc9744-0ab3-4ef3-ab0d-e728255d659c", "E1011", "1795438800", fmt.Sprint(soon.Unix())},
+			before: left, Effects: out,
+		},
+		{
+			Type: event.Ref, Becomes: event.Cancelled, Title: "Gusto cancels Mei Tanaka's termination", Person: "E1011", Source: "gusto",
+			Payload: "termination-cancelled", Replace: []string{
+				"bcfc9744-0ab3-4ef3-ab0d-e728255d659c", "E1011", "1795438800", fmt.Sprint(soon.Unix()), "5c1f0a6d-26d2", "5c1f0a6d-26d3",
+			},
+			before: hasRecord(simhr.Record{Status: "active", StartDate: "2019-03-01"}), Effects: []Effect{enabled()},
+		},
+		{
+			Type: event.Ref, Becomes: event.Leaver, Title: "Chloe Barnes's contract ended in Deel", Person: "X2001", Source: "deel",
+			Payload: "terminated", Replace: []string{"3w4zdd9", "X2001"}, before: left, Effects: append(out, noPass()),
+		},
+		{
+			Type: event.Leaver, Title: "Priya Nair was terminated in Humi", Person: "E1013", Source: "humi",
+			Payload: "terminated", Replace: []string{
+				"3c1d5b0e-9a44-4f5b-8f55-2a7c1e0d1017", "E1013", "2026-11-30", day(-1), "1795443000", fmt.Sprint(soon.Unix()),
+			},
+			Effects: append(out, noPass()),
+		},
+		{
+			Type: event.Leaver, Title: "a SCIM bulk request says that Tomas Berg is no longer active", Person: "E1002", Source: "scim",
+			Payload: "joiners-and-leavers", Replace: []string{"521194", "E1002"}, Effects: out,
+		},
+		{
+			Type: event.Rehire, Title: "Kofi Mensah is hired again in Workday, and still has his methods", Person: "E1008", Source: "workday",
+			Payload: "rehire", Replace: []string{"21508", "E1008", "2026-12-01", day(1), "2026-11-23T05:12:44.120-08:00", soon.Format(time.RFC3339)},
+			Effects: []Effect{enabled(), methodsLeft(2)},
+		},
+		{
+			Type: event.Leaver, Title: "Ruth Okafor's last day was yesterday, says SuccessFactors", Person: "E1028", Source: "successfactors",
+			Payload: "termination", Replace: []string{"80412", "E1028", "2026-12-31", day(-1), "2026-11-23T09:12:44Z", soon.Format(time.RFC3339)},
+			Effects: append(out, noPass()),
+		},
+		{
+			Type: event.Leaver, Title: "a tool that posts flat JSON says that Piet van Dam leaves at once", Person: "E1007", Source: "generic",
+			Payload: "leaver-immediate", Replace: []string{"E1014", "E1007"}, Effects: out,
+		},
+	}
 }
 
 func registers(kind string) func(*Stack, simgraph.User) error {

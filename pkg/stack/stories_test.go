@@ -10,6 +10,7 @@ import (
 
 	"mfaflow/pkg/audit"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/mapping"
 	"mfaflow/pkg/stack"
 )
 
@@ -33,6 +34,19 @@ func TestEveryTypeHasAStory(t *testing.T) {
 	for _, typ := range event.Types() {
 		if !told[typ] {
 			t.Errorf("no story tells of %s", typ)
+		}
+	}
+}
+
+// Every HR system of the catalogue that posts to us tells a story.
+func TestEverySystemHasAStory(t *testing.T) {
+	told := map[string]bool{"eventbridge": true} // comes by a bus
+	for _, x := range stories(t) {
+		told[x.Source] = true
+	}
+	for _, system := range mapping.Systems() {
+		if !told[system] {
+			t.Errorf("no story of %s", system)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/ingest"
 	simgraph "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/webhook"
 )
@@ -69,18 +70,21 @@ type Answer struct {
 	Took   time.Duration
 }
 
-// Post delivers an event as the source does: signed with its key.
+// Post delivers a body as the source does: signed with its key.
 func (s *Stack) Post(ctx context.Context, source string, body []byte) (Answer, error) {
-	signer, err := webhook.NewSigner(s.keys[source])
-	if err != nil {
-		return Answer{}, err
+	from, ok := s.sources[source]
+	if !ok {
+		return Answer{}, fmt.Errorf("the stack has no source %q", source)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url(source), bytes.NewReader(body))
 	if err != nil {
 		return Answer{}, err
 	}
-	r.Header.Set("Content-Type", "application/cloudevents+json")
-	if err := signer.Sign(r.Header, "msg_"+rand.Text(), time.Now(), body); err != nil {
+	r.Header.Set("Content-Type", "application/json")
+	if from.Format == ingest.CloudEvents {
+		r.Header.Set("Content-Type", "application/cloudevents+json")
+	}
+	if err := webhook.SignAs(from.verifying(), r.Header, "msg_"+rand.Text(), time.Now(), body); err != nil {
 		return Answer{}, err
 	}
 	began := time.Now()

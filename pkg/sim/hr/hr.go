@@ -23,8 +23,8 @@ type Record struct {
 	TimeZone   string `json:"timeZone,omitempty"`
 }
 
-// Server answers under one path for each vendor: /employees/{id} for none, /bamboohr,
-// /hibob, /personio, /gusto and /deel. Its methods are safe for concurrent use.
+// Server answers under one path for each vendor: /bamboohr, /hibob, /personio, /gusto and
+// /deel; what follows no vendor is at /employees/{id}. Its methods are safe for concurrent use.
 type Server struct {
 	token   string
 	url     string
