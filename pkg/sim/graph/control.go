@@ -19,7 +19,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]any{"tenant": s.TenantID(), "authority": s.AuthorityURL(), "see": []string{
 			"GET /sim/users", "GET /sim/apps", "GET /sim/mailboxes", "GET /sim/mailboxes/{address}", "GET|DELETE /sim/requests",
 			"GET|POST|DELETE /sim/faults", "DELETE /sim/faults/{id}", "PUT /sim/throttle", "PUT /sim/latency",
-			"POST /sim/provision", "POST /sim/sign-in", "POST /sim/risk",
+			"POST /sim/provision", "POST /sim/sign-in", "POST /sim/risk", "POST /sim/sign-ins", "POST /sim/detections",
+			"DELETE /sim/users/{user}", "GET /sim/subscriptions", "GET /sim/deliveries",
 		}})
 	case r.Method == http.MethodGet && path == "/users":
 		writeJSON(w, http.StatusOK, s.people())
@@ -76,6 +77,26 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		}) (any, error) {
 			return v, s.SetRisk(v.User, v.Level, v.State)
 		})
+	case r.Method == http.MethodPost && path == "/sign-ins":
+		control(w, r, func(in SignIn) (any, error) {
+			id, err := s.AddSignIn(in)
+			return map[string]string{"id": id}, err
+		})
+	case r.Method == http.MethodPost && path == "/detections":
+		control(w, r, func(d Detection) (any, error) {
+			id, err := s.AddDetection(d)
+			return map[string]string{"id": id}, err
+		})
+	case r.Method == http.MethodDelete && strings.HasPrefix(path, "/users/"):
+		if err := s.Delete(strings.TrimPrefix(path, "/users/")); err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method == http.MethodGet && path == "/subscriptions":
+		writeJSON(w, http.StatusOK, s.Subscriptions())
+	case r.Method == http.MethodGet && path == "/deliveries":
+		writeJSON(w, http.StatusOK, notNil(s.Deliveries()))
 	case r.Method == http.MethodPost && path == "/sign-in":
 		control(w, r, func(v struct {
 			User string `json:"user"`

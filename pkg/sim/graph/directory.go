@@ -24,6 +24,13 @@ func newDirectory(t *Tenant) *directory {
 		t.mailboxes = make(map[string][]Message)
 	}
 	d.reindex()
+	slices.SortStableFunc(t.SignIns, func(a, b *SignIn) int { return b.Time.Compare(*a.Time) })
+	for _, in := range t.SignIns {
+		in.resolve(d)
+	}
+	for _, x := range t.Detections {
+		x.user = d.user(x.User)
+	}
 	return d
 }
 

@@ -62,7 +62,7 @@ func mixedPage(r *request, objects []object) (response, error) {
 		return response{}, errUnsupportedQuery("The simulator does not filter collections of mixed types.")
 	}
 	sc := schema{collection: "directoryObjects", typeName: "directoryObject"}
-	return page(sc, r, &query{top: q.top, after: q.after, count: q.count}, objects, func(o object, item map[string]any) error {
+	return page(sc, r, &query{page: q.page, top: q.top, after: q.after, count: q.count}, objects, func(o object, item map[string]any) error {
 		selected := q.selected
 		if len(selected) == 0 {
 			selected = o.schema.defaults

@@ -34,6 +34,7 @@ const (
 type query struct {
 	selected []string
 	filter   filter // nil without $filter
+	page     int    // size without $top
 	top      int    // 0 when absent
 	after    string // last id of the page before
 	count    bool
@@ -48,11 +49,29 @@ type expansion struct {
 	selected []string
 }
 
-// parseQuery reads the options and refuses what Graph refuses. Advanced operators need
+// queryRules are what differs between collections.
+type queryRules struct {
+	page, largest int
+	options       []string // nil: all that are served
+	// indexed collections need the advanced parameters for some operators.
+	indexed bool
+}
+
+// parseQuery reads the options of a query on directory objects.
+func parseQuery(r *request) (*query, error) {
+	return queryRules{page: defaultPage, largest: maxPage, indexed: true}.parse(r)
+}
+
+// parse reads the options and refuses what Graph refuses. Advanced operators need
 // the header ConsistencyLevel: eventual and $count=true
 // (Graph concepts, "Advanced query capabilities on directory objects").
-func parseQuery(r *request) (*query, error) {
-	q := new(query)
+func (rules queryRules) parse(r *request) (*query, error) {
+	q := &query{page: rules.page}
+	for key := range r.query {
+		if strings.HasPrefix(key, "$") && rules.options != nil && !slices.Contains(rules.options, key) {
+			return nil, errBadRequest("The query parameter '%s' is not supported.", key)
+		}
+	}
 	for key := range r.query {
 		switch key {
 		case "$select", "$filter", "$top", "$skiptoken", "$count", "$orderby", "$expand":
@@ -77,8 +96,8 @@ func parseQuery(r *request) (*query, error) {
 	}
 	if v := r.query.Get("$top"); v != "" {
 		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > maxPage {
-			return nil, errUnsupportedQuery("Invalid page size specified: '%s'. Must be between 1 and %d inclusive.", v, maxPage)
+		if err != nil || n < 1 || n > rules.largest {
+			return nil, errUnsupportedQuery("Invalid page size specified: '%s'. Must be between 1 and %d inclusive.", v, rules.largest)
 		}
 		q.top = n
 	}
@@ -109,7 +128,7 @@ func parseQuery(r *request) (*query, error) {
 		if q.filter, err = parseFilter(v); err != nil {
 			return nil, errBadRequest("Invalid filter clause: %s", err)
 		}
-		if (q.filter.advanced() || q.orderBy != "") && !q.advanced {
+		if rules.indexed && (q.filter.advanced() || q.orderBy != "") && !q.advanced {
 			return nil, errAdvanced()
 		}
 	}
@@ -215,7 +234,7 @@ func page[E entity](sc schema, r *request, q *query, all []E, finish func(E, map
 	}
 	size := q.top
 	if size == 0 {
-		size = defaultPage
+		size = q.page
 	}
 	body := map[string]any{"@odata.context": r.context(sc.collection)}
 	if len(q.selected) > 0 {

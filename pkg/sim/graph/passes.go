@@ -250,28 +250,33 @@ var (
 
 // SignInWithPass tries to sign the user (object id or userPrincipalName) in with a pass
 // now, as Entra would: nil means the person is in, and a one-time pass is then used up.
+// Each attempt is in the sign-in log.
 func (s *Server) SignInWithPass(user, value string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock.Now().UTC()
 	u := s.dir.user(user)
+	refuse := func(code int, err error) error {
+		s.logSignIn(&SignIn{User: user, Time: &now, Code: code, App: "My Sign-Ins"})
+		return fmt.Errorf("sign in %s: %w", user, err)
+	}
 	switch {
 	case u == nil:
-		return fmt.Errorf("sign in %s: %w", user, ErrNoSuchUser)
+		return refuse(codeWrong, ErrNoSuchUser)
 	case !u.AccountEnabled:
-		return fmt.Errorf("sign in %s: %w", user, ErrAccountDisabled)
+		return refuse(codeDisabled, ErrAccountDisabled)
 	case u.pass == nil || u.pass.value != value:
-		return fmt.Errorf("sign in %s: %w", user, ErrWrongPass)
+		return refuse(codePassRefused, ErrWrongPass)
 	}
 	switch s.dir.passReason(u, now) {
 	case reasonDisabled, reasonUsed:
-		return fmt.Errorf("sign in %s: %w", user, ErrPassPolicy)
+		return refuse(codePassPolicy, ErrPassPolicy)
 	case reasonExpired:
-		return fmt.Errorf("sign in %s: %w", user, ErrPassExpired)
+		return refuse(codePassRefused, ErrPassExpired)
 	case reasonNotYetValid:
-		return fmt.Errorf("sign in %s: %w", user, ErrPassNotYetValid)
+		return refuse(codePassRefused, ErrPassNotYetValid)
 	}
 	u.pass.Used = true
-	u.SignInActivity = &SignInActivity{LastSignInDateTime: &now, LastSuccessfulSignInDateTime: &now}
+	s.signedIn(u, now)
 	return nil
 }

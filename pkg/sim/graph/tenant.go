@@ -29,6 +29,8 @@ type Tenant struct {
 	RoleEligibilities []*RoleAssignment    `json:"roleEligibilities"` // PIM: eligible, not active
 	Policies          Policies             `json:"policies"`
 	ExternalMail      []string             `json:"externalMailDomains"` // domains outside the tenant that accept mail
+	SignIns           []*SignIn            `json:"signIns"`
+	Detections        []*Detection         `json:"riskDetections"`
 	mailboxes         map[string][]Message // by lower-case address
 	deleted           []*User
 	passValues        []string // every pass value ever issued
@@ -47,7 +49,11 @@ type Behaviour struct {
 	DeltaPage int `json:"deltaPage"`
 	// Notifications is how many notifications one change makes for each subscription.
 	// Graph sends several now and then (microsoft-graph-docs#21882).
-	Notifications int `json:"notifications"`
+	Notifications int     `json:"notifications"`
+	Licence       Licence `json:"licence"`
+	// ReportDelay is the number of seconds after which a sign-in shows in the log; Graph
+	// takes minutes.
+	ReportDelay int `json:"reportDelaySeconds"`
 }
 
 // PassOutsidePolicy says what a Temporary Access Pass request gets for a person whom the
@@ -97,6 +103,17 @@ type ExpiredDelta string
 const (
 	ExpiredGone     ExpiredDelta = "gone"
 	ExpiredNotFound ExpiredDelta = "syncStateNotFound"
+)
+
+// Licence is the edition of Entra ID that the tenant pays for. The sign-in log and risk
+// detections need P1, risky users P2.
+type Licence string
+
+// The editions.
+const (
+	LicenceFree Licence = "free"
+	LicenceP1   Licence = "P1"
+	LicenceP2   Licence = "P2"
 )
 
 // App is an app registration with its application permissions.
@@ -166,6 +183,9 @@ type User struct {
 	Risk          *Risk             `json:"risk,omitempty"`            // nil: identity protection never judged the person
 	pass          *Pass
 	deletedAt     *time.Time
+
+	wrongPasswords int
+	lockedUntil    time.Time
 }
 
 // SignInActivity is the signInActivity property of a user.
@@ -286,6 +306,9 @@ func (b *Behaviour) fillDefaults() {
 	if b.Notifications == 0 {
 		b.Notifications = 1
 	}
+	if b.Licence == "" {
+		b.Licence = LicenceP2
+	}
 }
 
 func (t *Tenant) fillDefaults() {
@@ -336,6 +359,18 @@ func (t *Tenant) validate() error {
 	for _, g := range t.Groups {
 		unique("group id", g.ID)
 	}
+	for _, in := range t.SignIns {
+		unique("sign-in id", in.ID)
+		if in.User == "" || in.Time == nil {
+			fail("sign-in %s: user and createdDateTime are required", in.ID)
+		}
+	}
+	for _, d := range t.Detections {
+		unique("risk detection id", d.ID)
+		if err := d.validate(); err != nil || t.User(d.User) == nil || d.DetectedAt == nil {
+			fail("risk detection %s: %w", d.ID, errors.Join(err, errors.New("user and detectedDateTime are required")))
+		}
+	}
 	for _, a := range t.Apps {
 		unique("app name", a.Name)
 		unique("client id", a.ClientID)
@@ -377,6 +412,8 @@ func (b Behaviour) validate() error {
 	check(b.LastDefaultMethod == LastDefaultDeletable || b.LastDefaultMethod == LastDefaultKept, "lastDefaultMethod", b.LastDefaultMethod)
 	check(b.ExpiredDelta == ExpiredGone || b.ExpiredDelta == ExpiredNotFound, "expiredDelta", b.ExpiredDelta)
 	check(b.DeltaPage > 0, "deltaPage", b.DeltaPage)
+	check(b.Licence == LicenceFree || b.Licence == LicenceP1 || b.Licence == LicenceP2, "licence", b.Licence)
+	check(b.ReportDelay >= 0, "reportDelaySeconds", b.ReportDelay)
 	check(b.Notifications > 0, "notifications", b.Notifications)
 	check(b.SignInPreferences == PreferencesApplied || b.SignInPreferences == PreferencesIgnored, "signInPreferences", b.SignInPreferences)
 	return errors.Join(errs...)

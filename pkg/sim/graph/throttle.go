@@ -21,6 +21,7 @@ const (
 	ClassProtection                     // identity protection and Conditional Access
 	ClassMail                           // Outlook; its limits are out of reach here
 	ClassSubscriptions                  // change notifications
+	ClassReports                        // logs; on one budget with ClassMethods
 )
 
 // String is the name used in logs and in the control API.
@@ -38,6 +39,8 @@ func (c Class) String() string {
 		return "mail"
 	case ClassSubscriptions:
 		return "subscriptions"
+	case ClassReports:
+		return "reports"
 	}
 	return fmt.Sprintf("Class(%d)", int(c))
 }
@@ -51,6 +54,9 @@ func (c Class) denied() *apiError {
 		return &apiError{status: http.StatusForbidden, code: "AccessDenied", message: "You cannot perform the requested operation, required scopes are missing in the token."}
 	case ClassMail:
 		return &apiError{status: http.StatusForbidden, code: "ErrorAccessDenied", message: "Access is denied. Check credentials and try again."}
+	case ClassReports:
+		return &apiError{status: http.StatusForbidden, code: "Authentication_MSGraphPermissionMissing",
+			message: "Calling principal does not have required MSGraph permissions AuditLog.Read.All"}
 	case ClassSubscriptions:
 		return errExtension(http.StatusForbidden, "Operation: Read; Exception: [Status Code: Forbidden; Reason: The application lacks a permission that the resource needs.]")
 	case ClassDirectory:
@@ -87,7 +93,7 @@ func limits(rt *route, r *request, users int) []charge {
 		cost = rt.cost(r)
 	}
 	switch rt.class {
-	case ClassMethods:
+	case ClassMethods, ClassReports:
 		return []charge{{limit{name: "authenticationMethod", amount: 5, window: 10 * time.Second, retryAfter: true}, 1}}
 	case ClassProtection:
 		return []charge{{limit{name: "identityProtection", amount: 1, window: time.Second, perTenant: true}, 1}}

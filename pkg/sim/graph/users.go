@@ -158,7 +158,7 @@ func authoriseProperties(r *request, q *query) error {
 		}
 		// Without it the property is not readable, whatever else the app may do
 		// (Graph concepts, "Configure the employeeLeaveDateTime property").
-		if n == "employeeLeaveDateTime" && !r.caller.mayAny([]string{"User-LifeCycleInfo.Read.All", "User-LifeCycleInfo.ReadWrite.All"}) {
+		if strings.Contains(n, "employeeLeaveDateTime") && !r.caller.mayAny([]string{"User-LifeCycleInfo.Read.All", "User-LifeCycleInfo.ReadWrite.All"}) {
 			return errDenied()
 		}
 	}
