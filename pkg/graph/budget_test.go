@@ -330,3 +330,22 @@ func resetOnce(t *testing.T, c *graph.Client, id identity.UserID) time.Duration 
 	}
 	return max(time.Millisecond, retry.After)
 }
+
+// The list of subscriptions is the tightest of all, and holds up nothing else.
+func TestSubscriptionListsAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := budgeted(t, graph.DocumentedBudget(), func(*http.Request) (*http.Response, error) { return says(200, `{"value":[]}`), nil })
+		begin := time.Now()
+		for range 25 {
+			if _, err := c.Subscriptions(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Unsubscribe(t.Context(), "cccccccc-0000-4000-8000-000000000001"); err != nil || time.Since(begin) != 0 {
+			t.Errorf("after %s: %v", time.Since(begin), err)
+		}
+		if _, err := c.Subscriptions(t.Context()); err != nil || time.Since(begin) < 20*time.Second {
+			t.Errorf("the 26th goes after %s: %v", time.Since(begin), err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/sweep"
 )
 
 // Whatever comes, there is an answer for each item, and one that can be used has a
@@ -84,6 +85,51 @@ func TestEveryDeletableKindHasAPath(t *testing.T) {
 	} {
 		if _, ok := removals(k); ok != k.Deletable() {
 			t.Errorf("%q: path %v, deletable %v", k, ok, k.Deletable())
+		}
+	}
+}
+
+// A page that is read has no item without what its kind always has, and at most one way on.
+func FuzzParseList(f *testing.F) {
+	f.Add([]byte(`{"value":[{"id":"aaaaaaaa-0000-4000-8000-000000000001","accountEnabled":true,"@removed":{"reason":"changed"}}],"@odata.deltaLink":"x"}`))
+	f.Add([]byte(`{"value":[{"id":"aaaaaaaa-0000-4000-8000-000000000001","riskLevel":"high","riskState":"atRisk","riskLastUpdatedDateTime":"2026-11-23T08:00:00Z","isDeleted":null}],"@odata.nextLink":"x"}`))
+	f.Add([]byte(`{"value":[{"id":"d","userId":"","riskLevel":"x","riskState":"y","detectedDateTime":"2026-11-23T08:00:00Z"}]}`))
+	f.Add([]byte(`{"value":[{"id":"s","userId":"00000000-0000-0000-0000-000000000000","createdDateTime":"2026-11-23T08:00:00Z","status":{"errorCode":50053}}]}`))
+	f.Add([]byte(`{"value":[{"id":"aaaaaaaa-0000-4000-8000-000000000001","deletedDateTime":"2026-11-23T08:00:00Z","accountEnabled":false,"employeeHireDate":null}]}`))
+	f.Add([]byte(`{"value":[null],"@odata.nextLink":"a","@odata.deltaLink":"b"}`))
+	guid := func(id identity.UserID) bool { _, ok := objectID(string(id)); return ok }
+	f.Fuzz(func(t *testing.T, body []byte) {
+		checkList(t, body, userChange, func(c sweep.Change) bool { return guid(c.ID) })
+		checkList(t, body, deletedUser, func(d sweep.Deleted) bool { return guid(d.ID) && !d.At.IsZero() })
+		checkList(t, body, riskyUser, func(r sweep.RiskyUser) bool { return guid(r.ID) && knownLevel(r.Level) && knownState(r.State) })
+		checkList(t, body, detection, func(d sweep.Detection) bool {
+			return d.ID != "" && (d.UserID == "" || guid(d.UserID)) && knownLevel(d.Level) && knownState(d.State)
+		})
+		checkList(t, body, func(w wireSignIn) (sweep.SignIn, bool, bool) { s, ok := signIn(w); return s, true, ok },
+			func(s sweep.SignIn) bool { return s.ID != "" && (s.UserID == "" || guid(s.UserID)) })
+		checkList(t, body, func(w wireEmployment) (sweep.Employment, bool, bool) { e, ok := employment(w); return e, true, ok },
+			func(e sweep.Employment) bool { return guid(e.ID) })
+		if e, ok := parseEmployment(body); ok && !guid(e.ID) || !ok && e != (sweep.Employment{}) {
+			t.Errorf("%+v, %v", e, ok)
+		}
+	})
+}
+
+func checkList[W, T any](t *testing.T, body []byte, convert func(W) (T, bool, bool), good func(T) bool) {
+	t.Helper()
+	p, ok := parseList(body, convert)
+	if !ok {
+		if p.Items != nil || p.Next != "" || p.Delta != "" {
+			t.Errorf("%+v beside a refusal", p)
+		}
+		return
+	}
+	if p.Next != "" && p.Delta != "" {
+		t.Error("two ways on")
+	}
+	for _, item := range p.Items {
+		if !good(item) {
+			t.Errorf("%+v", item)
 		}
 	}
 }

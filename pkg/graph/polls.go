@@ -44,7 +44,7 @@ type wireDeleted struct {
 
 func deletedUser(w wireDeleted) (d sweep.Deleted, keep, ok bool) {
 	id, ok := objectID(w.ID)
-	ok = ok && w.At != nil
+	ok = ok && !moment(w.At).IsZero()
 	return sweep.Deleted{ID: identity.UserID(id), At: moment(w.At)}, ok, ok
 }
 

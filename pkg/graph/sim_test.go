@@ -77,7 +77,7 @@ func with(t *testing.T, s *sim.Server, clientID, secret, baseURL string) *graph.
 
 // credentialOf is a credential that asks the simulator's authority over TLS.
 
-func credentialOf(t *testing.T, s *sim.Server, clientID, secret string) (azcore.TokenCredential, *http.Transport) {
+func credentialOf(t testing.TB, s *sim.Server, clientID, secret string) (azcore.TokenCredential, *http.Transport) {
 	t.Helper()
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(s.CAPEM()) {

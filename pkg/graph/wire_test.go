@@ -166,6 +166,14 @@ var operations = []struct {
 		_, err := c.RiskyUsers(ctx, someTime, "")
 		return err
 	}},
+	{"Detections", false, "IdentityRiskEvent.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.Detections(ctx, someTime, "")
+		return err
+	}},
+	{"FailedSignIns", false, "AuditLog.Read.All", func(ctx context.Context, c *graph.Client) error {
+		_, err := c.FailedSignIns(ctx, 50053, someTime, someTime.Add(time.Hour), "")
+		return err
+	}},
 	{"Hires", false, "User.Read.All", func(ctx context.Context, c *graph.Client) error {
 		_, err := c.Hires(ctx, someTime, someTime.Add(time.Hour), "")
 		return err
