@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ type outbox struct {
 	subscriptions []*Subscription
 	waiting       []*notice
 	deliveries    []Delivery
+	delivered     chan struct{} // closed and replaced at each delivery
 	silent        bool
 	wake          chan struct{}
 }
@@ -97,6 +99,24 @@ func (s *Server) Deliveries() []Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.post.deliveries)
+}
+
+// AwaitDeliveries waits until n attempts were made and returns all of them, or what
+// there is with the error of ctx.
+func (s *Server) AwaitDeliveries(ctx context.Context, n int) ([]Delivery, error) {
+	for {
+		s.mu.Lock()
+		made, more := slices.Clone(s.post.deliveries), s.post.delivered
+		s.mu.Unlock()
+		if len(made) >= n {
+			return made, nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return made, ctx.Err()
+		}
+	}
 }
 
 // Undelivered is the number of notifications that wait to be sent, for the first time
@@ -214,6 +234,10 @@ func (s *Server) deliver(batch []*notice) Delivery {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() {
+		close(s.post.delivered)
+		s.post.delivered = make(chan struct{})
+	}()
 	s.post.deliveries = append(s.post.deliveries, d)
 	if d.OK() {
 		return d

@@ -107,7 +107,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.closing = make(chan struct{})
 	s.life, s.endLife = context.WithCancel(ctx)
-	s.post.wake = make(chan struct{}, 1)
+	s.post.wake, s.post.delivered = make(chan struct{}, 1), make(chan struct{})
 	s.plainCallbacks = o.PlainCallbacks
 	s.callbacks = newCallbacks(o.Callbacks)
 	s.tokenKey = s.randomBytes(32)
