@@ -274,13 +274,17 @@ func (s *Server) nextDue() (at time.Time, any bool) {
 
 // courier sends notifications as they fall due, until the server closes.
 func (s *Server) courier() {
-	for {
+	for s.life.Err() == nil {
 		s.Deliver()
 		var alarm <-chan time.Time
 		stop := func() bool { return false }
 		if at, some := s.nextDue(); some {
 			t := s.clock.NewTimer(at.Sub(s.clock.Now()))
 			alarm, stop = t.C(), t.Stop
+			if !s.clock.Now().Before(at) { // the clock was moved before the timer stood
+				stop()
+				continue
+			}
 		}
 		select {
 		case <-s.closing:
