@@ -8,7 +8,8 @@
 # "2026-01-31T18:42:00+0000": RFC 3339 has a colon in the offset.
 def time: if test("[+-][0-9]{4}$") then .[:-2] + ":" + .[-2:] else . end;
 
-. as $in
+if (.type | type) != "string" then error("type is missing: choose event-based webhooks, not field-based ones") else . end
+| . as $in
 | {employee: {person: {employeeId: (.data.employeeId | tostring)}}} as {$employee}
 | {subject: $employee.person.employeeId, time: (.timestamp | time)}
 | if ($in.data.employeeId | type) != "string" and ($in.data.employeeId | type) != "number" then error("data.employeeId is missing")

@@ -23,5 +23,5 @@ func (library) LoadModule(name string) (*gojq.Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	return query, refuse(query)
+	return query, refuse(query, string(text))
 }

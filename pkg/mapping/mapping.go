@@ -87,20 +87,25 @@ var (
 // Program is a compiled mapping. It is safe for concurrent use.
 type Program struct{ code *gojq.Code }
 
-// New compiles a program. Errors are ErrProgram.
+// New compiles a program. Errors are ErrProgram, with a *FaultError for each problem.
 func New(program string) (*Program, error) {
 	query, err := gojq.Parse(program)
 	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProgram, placed(program, err))
+	}
+	if err := refuse(query, program); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
 	}
-	if err := refuse(query); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
-	}
-	code, err := gojq.Compile(query, gojq.WithVariables([]string{"$source", "$receivedAt"}), gojq.WithModuleLoader(library{}))
+	code, err := gojq.Compile(query, options()...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrProgram, err)
+		return nil, fmt.Errorf("%w: %w", ErrProgram, placed(program, err))
 	}
 	return &Program{code}, nil
+}
+
+// options are what a program sees.
+func options() []gojq.CompilerOption {
+	return []gojq.CompilerOption{gojq.WithVariables([]string{"$source", "$receivedAt"}), gojq.WithModuleLoader(library{})}
 }
 
 // Map runs the program on a payload as package strictjson decodes it (numbers as

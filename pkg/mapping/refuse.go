@@ -24,15 +24,18 @@ func refusedFunctions() map[string]string {
 	}
 }
 
-// refuse reports every word of the program that a mapping may not use.
-func refuse(q *gojq.Query) error {
-	r := refusal{functions: refusedFunctions()}
+// refuse reports every word of the program that a mapping may not use, each as a *FaultError.
+func refuse(q *gojq.Query, program string) error {
+	r := refusal{functions: refusedFunctions(), program: program, words: scan(program), met: map[string]int{}}
 	r.walk(reflect.ValueOf(q), false)
 	return errors.Join(r.problems...)
 }
 
 type refusal struct {
 	functions map[string]string
+	program   string
+	words     []token
+	met       map[string]int // how often a refused word was met so far
 	problems  []error
 }
 
@@ -65,24 +68,30 @@ func (r *refusal) judge(node any, assigned bool) {
 	switch n := node.(type) {
 	case *gojq.Query:
 		if n.Op == gojq.OpMul || n.Op == gojq.OpUpdateMul {
-			r.add("%s is refused: it repeats strings without bound; divide, or merge objects with +", n.Op)
+			r.add(n.Op.String(), "%s is refused: it repeats strings without bound; divide, or merge objects with +", n.Op)
 		}
 	case *gojq.Func:
 		if why, ok := r.functions[n.Name]; ok {
-			r.add("%s is refused: %s", n.Name, why)
+			r.add(n.Name, "%s is refused: %s", n.Name, why)
 		}
 		if assigned && n.Name == "getpath" {
-			r.add("assigning to getpath is refused: assign to fields by name")
+			r.add(n.Name, "assigning to getpath is refused: assign to fields by name")
 		}
 	case *gojq.Index:
 		if assigned && n.Start != nil && !n.IsSlice && !isName(n.Start) {
-			r.add("assigning to a computed index is refused: it can take any amount of memory; assign to fields by name")
+			r.add("", "assigning to a computed index is refused: it can take any amount of memory; assign to fields by name")
 		}
 	}
 }
 
 func isName(q *gojq.Query) bool { return q.Term != nil && q.Term.Type == gojq.TermTypeString }
 
-func (r *refusal) add(format string, args ...any) {
-	r.problems = append(r.problems, fmt.Errorf(format, args...))
+// add notes a problem with a word of the program; empty is one that has no word.
+func (r *refusal) add(word, format string, args ...any) {
+	at := -1
+	if word != "" {
+		at = find(r.words, []string{word}, r.met[word])
+		r.met[word]++
+	}
+	r.problems = append(r.problems, fault(r.program, at, fmt.Errorf(format, args...)))
 }
