@@ -275,3 +275,41 @@ func TestUnsignedTry(t *testing.T) {
 		t.Errorf("%d calls of the broker", f.broker.calls)
 	}
 }
+
+// Trying a payload comes to what delivering it does, and to nothing on any queue.
+func TestTryAgreesWithDelivery(t *testing.T) {
+	c, err := theCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, system := range []string{"bamboohr", "scim", "workday"} {
+		payloads, err := fs.Glob(events.FS(), "hr/"+system+"/[a-r]*.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range payloads {
+			raw, err := fs.ReadFile(events.FS(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw = bytes.TrimSpace(raw)
+			f, src := connected(t, system)
+			header, _ := signatures(t, src, raw)
+			f.deliver(t, src, raw, header)
+			tried, err := ingest.Try(t.Context(), src, c, raw, receivedAt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range tried.Events {
+				got = append(got, "inbound:"+string(e.Type))
+			}
+			if tried.Reason != "" {
+				got = append(got, "quarantine:"+string(tried.Reason))
+			}
+			if want := f.broker.held(t); strings.Join(got, " ") != want {
+				t.Errorf("%s: tried %q, delivered %q", name, got, want)
+			}
+		}
+	}
+}
