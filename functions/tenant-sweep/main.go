@@ -16,6 +16,7 @@ import (
 	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
+	"mfaflow/pkg/wiring/streams"
 )
 
 func main() {
@@ -44,11 +45,16 @@ func run(ctx context.Context, cfg config.TenantSweep, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	metrics := wiring.Metrics("tenant-sweep")
+	feeds, err := streams.Open(cfg, log, metrics)
+	if err != nil {
+		return err
+	}
 	return wiring.Sweep{
-		Broker: broker, Locking: cfg.Locking, Control: cfg.ControlQueue, Interval: cfg.SweepInterval,
+		Broker: broker, Locking: cfg.Locking, Control: cfg.ControlQueue, Interval: cfg.SweepInterval, Feeds: feeds,
 		Sweeper: sweep.Sweeper{
 			Directory: tenant, Subscriptions: subscriptions, Polls: cfg.Polls(), InboundQueue: cfg.InboundQueue,
-			EmploymentAhead: cfg.EmploymentAhead, Zone: cfg.DefaultTimeZone.Location, Now: time.Now, Log: log, Metrics: wiring.Metrics("tenant-sweep"),
+			EmploymentAhead: cfg.EmploymentAhead, Zone: cfg.DefaultTimeZone.Location, Now: time.Now, Log: log, Metrics: metrics,
 		},
 		Idle: tenant.Close, Log: log,
 	}.Run(ctx)

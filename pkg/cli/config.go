@@ -10,6 +10,7 @@ import (
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/hrapi"
 	"mfaflow/pkg/ingest"
+	"mfaflow/pkg/setpoll"
 )
 
 func newConfig() *cobra.Command {
@@ -82,6 +83,8 @@ func refusal(settings config.Settings) error {
 		about("MFAFLOW_SOURCES", sourcesOpen(s.Ingest, false, !unread.Concern("MFAFLOW_SOURCE_KEYS")))
 	case *config.RiskSignals:
 		about("MFAFLOW_SOURCES", sourcesOpen(s.Ingest, true, !unread.Concern("MFAFLOW_SOURCE_KEYS")))
+	case *config.TenantSweep:
+		about("MFAFLOW_STREAMS", streamsOpen(s))
 	case *config.IdentityRouter:
 		about("MFAFLOW_RECORD_SOURCES", recordsOpen(s))
 	}
@@ -98,6 +101,18 @@ func sourcesOpen(s config.Ingest, streams, keys bool) error {
 	}
 	sources, err = ingest.WithKeys(sources, s.SourceKeys)
 	return errors.Join(err, ingest.Validate(sources, streams))
+}
+
+func streamsOpen(s *config.TenantSweep) error {
+	list, err := setpoll.Parse(s.Streams.Bytes())
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	var sources []ingest.Source
+	for _, stream := range list {
+		sources = append(sources, stream.Source)
+	}
+	return ingest.Validate(sources, true)
 }
 
 func recordsOpen(s *config.IdentityRouter) error {

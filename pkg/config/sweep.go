@@ -51,14 +51,16 @@ type TenantSweep struct {
 	App
 	Directory
 	ClientState
-	InboundQueue string `split_words:"true" default:"inbound" desc:"Queue of accepted events"`
-	ControlQueue string `split_words:"true" default:"control" desc:"Queue whose reserved sessions hold what all workers share"`
+	InboundQueue    string `split_words:"true" default:"inbound" desc:"Queue of accepted events"`
+	QuarantineQueue string `split_words:"true" default:"quarantine" desc:"Queue of signed events that cannot be understood or resolved"`
+	ControlQueue    string `split_words:"true" default:"control" desc:"Queue whose reserved sessions hold what all workers share"`
 	Locking
 	NotificationURL      string        `split_words:"true" desc:"Where Microsoft Graph reaches graph-notifications: its https origin; without it nothing is subscribed to"`
 	SubscriptionLifetime time.Duration `split_words:"true" default:"672h" desc:"How long a subscription lasts; it is renewed when half of that is over, 2h to 695h"`
 	Poll                 []Poll        `default:"risky-users,detections,sign-ins" desc:"What is asked for in every sweep: risky-users (licence P2), detections and sign-ins (P1), employment (dates in the directory, for tenants without HR events)"`
 	EmploymentAhead      time.Duration `split_words:"true" default:"336h" desc:"How long before it a date of employment becomes an event, 24h to 2160h; longer than the lead time"`
 	DefaultTimeZone      TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
+	Streams              Document      `desc:"Secret. Event streams that are polled (RFC 8936) as JSON, or @ and the path of a JSON file"`
 	SweepInterval        time.Duration `split_words:"true" default:"5m" desc:"Outside Lambda: time between two sweeps"`
 }
 
@@ -67,7 +69,7 @@ func (c *TenantSweep) problems() SettingsError {
 	c.Broker.check(&p)
 	c.App.check(&p)
 	c.Directory.check(&p)
-	p.queues([]string{"INBOUND_QUEUE", "CONTROL_QUEUE"}, c.InboundQueue, c.ControlQueue)
+	p.queues([]string{"INBOUND_QUEUE", "QUARANTINE_QUEUE", "CONTROL_QUEUE"}, c.InboundQueue, c.QuarantineQueue, c.ControlQueue)
 	c.Locking.check(&p)
 	if c.NotificationURL != "" {
 		p.tenantID(c.TenantID)

@@ -93,10 +93,14 @@ func (h *Handler) Token(ctx context.Context, source string, token []byte) error 
 	if err != nil {
 		no := refusalOfToken(err)
 		h.refused(ctx, began, src.Name, no)
-		if no.code != "" {
+		switch {
+		case no.code != "":
 			return &TokenError{Code: no.code, Description: no.detail}
+		case no.status == http.StatusRequestEntityTooLarge:
+			return &TokenError{Code: "invalid_request", Description: "what comes of the token is too large"}
+		default:
+			return err
 		}
-		return err
 	}
 	h.report(ctx, began, src.Name, http.StatusAccepted, res)
 	return nil

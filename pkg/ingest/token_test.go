@@ -318,7 +318,7 @@ func TestRefusedTokens(t *testing.T) {
 		}
 	}
 	s.failure = errors.New("connection refused")
-	if w := s.do(push("idp", s.sign(t, s.idp.Header(), claims()))); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+	if w := s.do(push("idp", s.sign(t, s.idp.Header(), claims()))); w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(s.logs.String(), `"reason":"keys-unavailable"`) {
 		t.Errorf("keys out of reach: %d %v", w.Code, w.Header())
 	}
 	s.failure = nil

@@ -21,6 +21,8 @@ type Sweep struct {
 	Interval time.Duration
 	// Sweeper needs no session and no sender yet: they are those of each run.
 	Sweeper sweep.Sweeper
+	// Feeds makes what else is polled from the broker client of a run; nil polls nothing.
+	Feeds func(*servicebus.Client) ([]sweep.Feed, error)
 	// Idle releases what must not be held while a sandbox is frozen.
 	Idle func()
 	Log  *slog.Logger
@@ -39,6 +41,11 @@ func (s Sweep) Run(ctx context.Context) error {
 		defer s.Idle()
 		sweeper := s.Sweeper
 		sweeper.Sender = client
+		if s.Feeds != nil {
+			if sweeper.Feeds, err = s.Feeds(client); err != nil {
+				return err
+			}
+		}
 		sweeper.Accept = func(ctx context.Context) (sweep.Session, error) {
 			session, err := client.Accept(ctx, s.Control, sweep.SessionID, acceptTimeout)
 			if err != nil {

@@ -40,6 +40,8 @@ type Options struct {
 	Audience string
 	// Algorithm is RS256, PS256 or ES256; empty is RS256.
 	Algorithm string
+	// Key is the first key to sign with, of the algorithm; nil makes one.
+	Key crypto.Signer
 	// Now is the time of day; nil is time.Now.
 	Now func() time.Time
 }
@@ -99,7 +101,9 @@ func Start(ctx context.Context, o Options) (*Transmitter, error) {
 	if t.now == nil {
 		t.now = time.Now
 	}
-	if err := t.Rotate(); err != nil {
+	if o.Key != nil {
+		t.use(o.Key)
+	} else if err := t.Rotate(); err != nil {
 		return nil, err
 	}
 	ca, config, err := certificate.New("mfaflow SSF simulator")
@@ -160,12 +164,16 @@ func (t *Transmitter) Rotate() error {
 	if err != nil {
 		return fmt.Errorf("make a signing key: %w", err)
 	}
+	t.use(private)
+	return nil
+}
+
+func (t *Transmitter) use(private crypto.Signer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.serial++
 	t.signer = key{fmt.Sprintf("key-%d", t.serial), private}
 	t.published = append(t.published, t.signer)
-	return nil
 }
 
 // Withdraw publishes the newest key only.
