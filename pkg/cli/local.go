@@ -118,6 +118,7 @@ func withLocal(cmd *cobra.Command, o stack.Options, env []string, do func(contex
 	l.trail.meet(l.personOf)
 	fmt.Fprintf(l.out, "mfaflow is up after %d ms\n", time.Since(began).Milliseconds())
 	fmt.Fprintf(l.out, "  hr-events        %s\n", l.HREventsURL())
+	fmt.Fprintf(l.out, "  risk-signals     %s\n", l.RiskSignalsURL(stack.RiskSystem))
 	fmt.Fprintf(l.out, "  Service Bus      %s  (admin %s)\n", l.Bus.ConnectionString(), l.Bus.AdminURL())
 	fmt.Fprintf(l.out, "  Microsoft Graph  %s  (GET /sim lists what else it answers)\n", l.Graph.URL())
 	return do(ctx, l)

@@ -114,7 +114,7 @@ type entry struct {
 	Message string `json:"msg"`
 	Error   string `json:"err"`
 
-	// A delivery at hr-events, an event of a lane, or a record of the audit trail.
+	// A delivery at a function, an event of a lane, or a record of the audit trail.
 	Audit    json.RawMessage `json:"audit"`
 	Queue    string          `json:"queue"`
 	Lane     string          `json:"lane"`

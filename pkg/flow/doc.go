@@ -52,7 +52,7 @@
 //	    a lane is kept for 20 s at most      flow.TestThrottledRemoval
 //	Point 12: Same incident, one response.
 //	    the risk is read again               flow.TestRiskIsReadAgain
-//	    answered is answered                 flow.TestSameIncidentOneResponse
+//	    answered is answered                 flow.TestSameIncidentOneResponse, flow.TestThreeSignalsOneResponse
 //	Point 13: Secrets stay out.                   flow.TestSecretsAreNowhere
 //	Point 14: Report-only does nothing.           flow.TestReportOnlyThenLive
 //

@@ -27,6 +27,7 @@ import (
 	simgraph "mfaflow/pkg/sim/graph"
 	simhr "mfaflow/pkg/sim/hr"
 	simbus "mfaflow/pkg/sim/servicebus"
+	simssf "mfaflow/pkg/sim/ssf"
 	"mfaflow/pkg/sweep"
 	"mfaflow/pkg/webhook"
 )
@@ -37,7 +38,15 @@ const (
 	Source     = "demo-hr"
 	HelpDesk   = "demo-helpdesk"
 	RiskSystem = "demo-risk"
+	// IdentityProvider transmits Security Event Tokens, Okta has an event hook, and Entra
+	// is whoever reads the Event Hub of the tenant's diagnostic records.
+	IdentityProvider = "demo-idp"
+	Okta             = "demo-okta"
+	Entra            = "demo-entra"
 )
+
+// Audience is aud of the tokens of the identity provider.
+const Audience = "https://mfaflow.contoso.example/risk/" + IdentityProvider
 
 // sources are the demo ones, which speak CloudEvents, and the HR systems of the catalogue.
 func sources() (map[string]source, error) {
@@ -106,6 +115,8 @@ type Stack struct {
 	Graph *simgraph.Server
 	// HR is the HR system's API; a thin event of its webhook is completed from it.
 	HR *simhr.Server
+	// IDP is the identity provider that transmits Security Event Tokens.
+	IDP *simssf.Transmitter
 	// Dir holds what goes with this run: the simulator's certificate and the key of
 	// the HR system.
 	Dir string
@@ -138,7 +149,7 @@ func Queues() []simbus.QueueConfig {
 // functions in the order in which they start: receivers before senders, and who must be
 // reached before who says where.
 func functions() []string {
-	return []string{"flag-notifier", "identity-worker", "identity-router", "hr-events", "graph-notifications", "tenant-sweep"}
+	return []string{"flag-notifier", "identity-worker", "identity-router", "hr-events", "risk-signals", "graph-notifications", "tenant-sweep"}
 }
 
 // Start starts everything and returns once all functions serve, which they must do
@@ -174,7 +185,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		o.Each("graph", line)
 		s.called()
 	}), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if s.Graph, err = simgraph.Start(running, simgraph.Options{CAFile: s.caFile(), Clock: s.clock, Logger: calls, PlainCallbacks: true}); err != nil {
+	if s.Graph, err = simgraph.Start(running, simgraph.Options{Clock: s.clock, Logger: calls, PlainCallbacks: true}); err != nil {
 		return err
 	}
 	// The dates of the sample tenant are near on some days and far on others.
@@ -184,6 +195,16 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		}
 	})
 	if s.HR, err = simhr.Start(running, s.sources[Source].key.Reveal()); err != nil {
+		return err
+	}
+	if s.IDP, err = simssf.Start(running, simssf.Options{Audience: Audience}); err != nil {
+		return err
+	}
+	for _, source := range riskSources(s.IDP) {
+		s.sources[source.Name] = source
+	}
+	// One file, since a process reads one: the tenant's certificate and the provider's.
+	if err := os.WriteFile(s.caFile(), slices.Concat(s.Graph.CAPEM(), s.IDP.CAPEM()), 0o600); err != nil {
 		return err
 	}
 	s.options = o
@@ -249,6 +270,9 @@ func (s *Stack) Close() error {
 	if s.HR != nil {
 		errs = append(errs, s.HR.Close())
 	}
+	if s.IDP != nil {
+		errs = append(errs, s.IDP.Close())
+	}
 	if s.Bus != nil {
 		errs = append(errs, s.Bus.Close())
 	}
@@ -283,7 +307,15 @@ func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
 // HREventsURL is where the HR system posts its events.
 func (s *Stack) HREventsURL() string { return s.url(Source) }
 
-func (s *Stack) url(source string) string { return s.origin("hr-events") + "/hr/" + source }
+// RiskSignalsURL is where a risk system or the help desk posts its events.
+func (s *Stack) RiskSignalsURL(source string) string { return s.url(source) }
+
+func (s *Stack) url(source string) string {
+	if s.sources[source].risk() {
+		return s.origin("risk-signals") + "/risk/" + source
+	}
+	return s.origin("hr-events") + "/hr/" + source
+}
 
 // origin is where a function listens; empty when it does not run.
 func (s *Stack) origin(function string) string {
@@ -313,8 +345,11 @@ func (s *Stack) Environment(name string) ([]string, error) {
 	)
 	for _, source := range slices.Sorted(maps.Keys(s.sources)) {
 		known := s.sources[source]
-		list = append(list, known.Source)
-		plain[source], scopes[source] = []string{known.key.Reveal()}, known.Types
+		scopes[source] = known.Types
+		if known.risk() == (name == "risk-signals") { // each function has its own senders
+			list = append(list, known.Source)
+			plain[source] = []string{known.key.Reveal()}
+		}
 		if known.record != nil {
 			records = append(records, simulated(known, s.HR.URL(), s.sources[Source].key.Reveal()))
 		}
@@ -335,6 +370,12 @@ func (s *Stack) Environment(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	polled := s.sources[IdentityProvider].Source
+	polled.Verify = nil // who fetches is shown nothing beside the tokens
+	streams, err := json.Marshal([]map[string]any{{"source": polled, "url": s.IDP.PollURL(), "token": s.IDP.PollToken()}})
+	if err != nil {
+		return nil, err
+	}
 	env := []string{
 		"SSL_CERT_FILE=" + s.caFile(),
 		"MFAFLOW_SERVICEBUS_CONNECTION_STRING=" + s.Bus.ConnectionString(),
@@ -349,6 +390,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_SOURCE_KEYS=" + string(keys),
 		"MFAFLOW_SOURCE_SCOPES=" + string(may),
 		"MFAFLOW_RECORD_SOURCES=" + string(apis),
+		"MFAFLOW_STREAMS=" + string(streams),
 		"MFAFLOW_DEFAULT_TIME_ZONE=" + TimeZone,
 		"MFAFLOW_MAIL_SENDER=" + mailSender,
 		"MFAFLOW_FLAG_MAIL_TO=" + Operator,

@@ -43,6 +43,8 @@ type Story struct {
 	before func(*Stack, simgraph.User) error
 	// happens is what Microsoft Graph tells, or is asked about; nobody posts an event then.
 	happens func(*Stack, simgraph.User) error
+	// deliver takes the place of a post by the source.
+	deliver func(context.Context, *Stack, simgraph.User) (Answer, error)
 }
 
 // Effect is something that a person, or somebody near them, can see.
@@ -103,13 +105,13 @@ func (s *Stack) tell(ctx context.Context, story Story, person simgraph.User) (An
 	if story.happens != nil {
 		return Answer{}, story.happens(s, person)
 	}
-	body, err := story.body(person)
-	if err != nil {
-		return Answer{}, err
+	deliver := story.deliver
+	if deliver == nil {
+		deliver = story.post
 	}
-	answer, err := s.Post(ctx, story.source(), body)
+	answer, err := deliver(ctx, s, person)
 	if err == nil && answer.Status != http.StatusAccepted {
-		err = fmt.Errorf("hr-events refused the event with %d: %s", answer.Status, answer.Body)
+		err = fmt.Errorf("the event was refused with %d: %s", answer.Status, answer.Body)
 	}
 	return answer, err
 }
@@ -144,6 +146,14 @@ func (x Story) source() string {
 	default:
 		return RiskSystem
 	}
+}
+
+func (x Story) post(ctx context.Context, s *Stack, person simgraph.User) (Answer, error) {
+	body, err := x.body(person)
+	if err != nil {
+		return Answer{}, err
+	}
+	return s.Post(ctx, x.source(), body)
 }
 
 // body is what the source sends.
@@ -319,7 +329,7 @@ func Stories() ([]Story, error) {
 			Effects: []Effect{passMailed(1), methodsLeft(0), sessionsRevoked()},
 		},
 	}
-	return append(list, vendorStories(day, zone)...), nil
+	return slices.Concat(list, riskStories(), vendorStories(day, zone)), nil
 }
 
 // vendorStories are told by the HR systems of the catalogue, each in its own payload and
@@ -433,6 +443,10 @@ func sessionsRevoked() Effect {
 		at := u.SignInSessionsValidFromDateTime
 		return at != nil && !at.Before(began.Truncate(time.Second))
 	}}
+}
+
+func acknowledged() Effect {
+	return Effect{"the token is acknowledged", func(s *Stack, _ simgraph.User, _ time.Time) bool { return len(s.IDP.Waiting()) == 0 }}
 }
 
 func noPass() Effect {
