@@ -120,6 +120,8 @@ type entry struct {
 	Key          string    `json:"key"`
 	Outcome      string    `json:"outcome"`
 	Detail       string    `json:"detail"`
+	Task         string    `json:"task"`
+	Events       int       `json:"events"`
 	Milliseconds float64   `json:"duration_ms"`
 }
 
