@@ -1,29 +1,36 @@
 package stack_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	simgraph "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/sim/lambda"
 	"mfaflow/pkg/stack"
 )
 
 // deploy runs a built function as Lambda does, frozen until it is invoked.
-func deploy(t *testing.T, s *stack.Stack, name string) *lambda.Function {
+func deploy(t *testing.T, s *stack.Stack, name string, more ...string) *lambda.Function {
 	t.Helper()
 	pairs, err := s.Environment(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	env := map[string]string{}
-	for _, pair := range pairs {
+	for _, pair := range append(pairs, more...) {
 		variable, value, _ := strings.Cut(pair, "=")
 		env[variable] = value
 	}
@@ -136,6 +143,102 @@ func TestJoinersUnderLambda(t *testing.T) {
 		if n := len(f.ColdStarts()); n != 1 {
 			t.Errorf("%d cold starts, want the frozen environment to go on\n%s", n, f.Stdout())
 		}
+	}
+}
+
+// gateway is what stands before a function that Microsoft Graph posts to: it makes the
+// event of an HTTP API of each request, and answers what the function answers.
+func gateway(t *testing.T, f *lambda.Function) *httptest.Server {
+	t.Helper()
+	var one sync.Mutex // environment, hence one at a time
+	g := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		headers := map[string]string{}
+		for name := range r.Header {
+			headers[strings.ToLower(name)] = r.Header.Get(name)
+		}
+		event, err := json.Marshal(map[string]any{
+			"version": "2.0", "routeKey": "$default", "rawPath": r.URL.EscapedPath(), "rawQueryString": r.URL.RawQuery, "headers": headers,
+			"requestContext": map[string]any{"stage": "$default", "http": map[string]any{"method": r.Method, "path": r.URL.Path, "sourceIp": "192.0.2.1"}},
+			"body":           base64.StdEncoding.EncodeToString(body), "isBase64Encoded": true,
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		one.Lock()
+		defer one.Unlock()
+		out, err := f.Invoke(r.Context(), event)
+		var answer struct {
+			StatusCode int               `json:"statusCode"`
+			Headers    map[string]string `json:"headers"`
+			Body       string            `json:"body"`
+		}
+		if err := errors.Join(err, json.Unmarshal(out, &answer)); err != nil {
+			t.Error(err)
+			answer.StatusCode = http.StatusBadGateway
+		}
+		for name, value := range answer.Headers {
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(answer.StatusCode)
+		_, _ = io.WriteString(w, answer.Body)
+	}))
+	t.Cleanup(g.Close)
+	return g
+}
+
+// A sweep subscribes, Microsoft Graph notifies, and what it tells reaches the lane.
+func TestGraphNotifiesUnderLambda(t *testing.T) {
+	lines := &seen{}
+	s, err := stack.Start(t.Context(), stack.Options{
+		SimulatorsOnly: true, Each: lines.each, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=300ms"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	notifications := deploy(t, s, "graph-notifications")
+	sweep := deploy(t, s, "tenant-sweep", "MFAFLOW_NOTIFICATION_URL="+gateway(t, notifications).URL)
+	ingest, router, worker := deploy(t, s, "hr-events"), deploy(t, s, "identity-router"), deploy(t, s, "identity-worker")
+	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
+
+	invoke(t, sweep, schedule)
+	if got := s.Graph.Subscriptions(); len(got) != 1 {
+		t.Fatalf("%d subscriptions\n%s%s", len(got), sweep.Stdout(), notifications.Stdout())
+	}
+	if status := invoke(t, ingest, gatewayEvent(t, s, "msg_1", statement(t, s, stack.ModelJoiner))); status != http.StatusAccepted {
+		t.Fatalf("hr-events answers %d", status)
+	}
+	invoke(t, router, schedule)
+	invoke(t, worker, schedule)
+	person, _ := s.Person(stack.ModelJoiner)
+	if len(s.Graph.Passes(person.ID)) != 1 {
+		t.Fatalf("no pass\n%s", worker.Stdout())
+	}
+	// Somebody disables the account, and later, unheard, the subscription dies.
+	s.Graph.Mutate(func(tenant *simgraph.Tenant) { tenant.User(person.ID).AccountEnabled = false })
+	for s.Graph.Undelivered() > 0 {
+		runtime.Gosched()
+	}
+	invoke(t, router, schedule)
+	invoke(t, worker, schedule)
+	if n := len(s.Graph.Passes(person.ID)); n != 0 {
+		t.Errorf("%d passes left of a disabled account\n%s\n%s", n, notifications.Stdout(), worker.Stdout())
+	}
+	s.Graph.DropSubscription(s.Graph.Subscriptions()[0].ID)
+	invoke(t, sweep, schedule)
+	if got := s.Graph.Subscriptions(); len(got) != 1 || !strings.Contains(sweep.Stdout(), `"outcome":"gone"`) {
+		t.Errorf("%d subscriptions\n%s", len(got), sweep.Stdout())
+	}
+	if out := sweep.Stdout() + notifications.Stdout(); strings.Contains(out, `"level":"ERROR"`) {
+		t.Error(out)
 	}
 }
 
