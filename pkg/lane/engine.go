@@ -17,6 +17,7 @@
 package lane
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -120,7 +121,8 @@ type visit struct {
 	engine     *Engine
 	session    Session
 	ledger     *ledger.Ledger
-	generation int64 // of the state as we last read or wrote it
+	generation int64  // of the state as we last read or wrote it
+	written    []byte // the state as we last wrote it
 	superseded []int64
 	woken      int64 // sequence number that the wake-up in hand is for
 }
@@ -471,6 +473,9 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 	case deadLettered:
 		// The dead letter first: a poison event whose starts were forgotten before
 		// it left the queue would start all over.
+		if err := v.save(ctx); err != nil {
+			return nil, err
+		}
 		return func() error {
 			if err := v.deadLetter(ctx, m, verdict.reason, verdict.detail); err != nil {
 				return err
@@ -551,6 +556,15 @@ func (v *visit) closeSuperseded(ctx context.Context) error {
 	return nil
 }
 
+// save writes the ledger if it is another than what was written last.
+func (v *visit) save(ctx context.Context) error {
+	b, err := v.ledger.Encode()
+	if err != nil || bytes.Equal(b, v.written) {
+		return err
+	}
+	return v.write(ctx)
+}
+
 // write stores the ledger, after a look whether somebody else has written since.
 func (v *visit) write(ctx context.Context) error {
 	state, err := v.session.State(ctx)
@@ -568,7 +582,7 @@ func (v *visit) write(ctx context.Context) error {
 	if err := v.session.SetState(ctx, b); err != nil {
 		return err
 	}
-	v.generation = v.ledger.Generation
+	v.generation, v.written = v.ledger.Generation, b
 	return nil
 }
 

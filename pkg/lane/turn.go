@@ -14,8 +14,8 @@ import (
 type Turn struct {
 	Event   event.Event
 	Message queue.Received
-	// Ledger is the lane's memory. A handler may change the part about the
-	// person; Checkpoint makes the change last.
+	// Ledger is the lane's memory. A handler may change the part about the person; the
+	// change is written before the next Effect, or with the verdict.
 	Ledger *ledger.Ledger
 	// Now is the time of the decision.
 	Now time.Time
@@ -29,22 +29,28 @@ type Turn struct {
 	visit *visit
 }
 
-// Handler decides on one event and acts. It must write a Checkpoint after each
-// effect before the next, call effects with the context of Guard, and return an
-// error only when the lane itself failed (queue.ErrLockLost, queue.ErrUnavailable,
+// Handler decides on one event and acts. It must call effects with the context of
+// Effect, reads with that of Guard, and return an error only when the lane itself failed (queue.ErrLockLost, queue.ErrUnavailable,
 // the end of ctx): the event then comes again. What the directory answers is a
 // Verdict.
 type Handler interface {
 	Handle(ctx context.Context, t *Turn) (Verdict, error)
 }
 
-// Checkpoint writes the ledger. An error means that nothing more may be done.
-func (t *Turn) Checkpoint(ctx context.Context) error { return t.visit.write(ctx) }
-
-// Guard returns the context for one effect on the outside world: it ends with the
-// lock. queue.ErrLockLost means that the effect must not be started.
+// Guard returns the context for one read of the outside world: it ends with the lock.
+// queue.ErrLockLost means that nothing of it may be relied on.
 func (t *Turn) Guard(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	return t.visit.session.Guard(ctx)
+}
+
+// Effect returns the context for one effect on the outside world, once the ledger is
+// written with all that the handler changed in it: what came before lasts, and so does
+// what the handler intends. After an error the effect must not be started.
+func (t *Turn) Effect(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if err := t.visit.save(ctx); err != nil {
+		return nil, nil, err
+	}
+	return t.Guard(ctx)
 }
 
 // Send hands messages to another queue.

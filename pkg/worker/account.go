@@ -22,9 +22,6 @@ func (r *run) blockSignIn(ctx context.Context, why ledger.BlockedBy) (*lane.Verd
 	if s, err := plan.StatementOf(r.turn.Event); err == nil {
 		l.Block.Immediate = s.Immediate
 	}
-	if err := r.turn.Checkpoint(ctx); err != nil {
-		return nil, err
-	}
 	err := r.effect(ctx, string(plan.BlockSignIn), func(ctx context.Context) error { return r.Accounts.SetEnabled(ctx, r.user, false) })
 	if err == nil {
 		return nil, nil
@@ -33,10 +30,7 @@ func (r *run) blockSignIn(ctx context.Context, why ledger.BlockedBy) (*lane.Verd
 		return verdictOf(ctx, err)
 	}
 	l.Block, r.refused = before, err
-	if err := r.turn.Flag(ctx, flag.Flag{Cause: flag.MissingRole, Detail: "block sign-in: " + err.Error()}); err != nil {
-		return nil, err
-	}
-	return nil, r.turn.Checkpoint(ctx)
+	return nil, r.turn.Flag(ctx, flag.Flag{Cause: flag.MissingRole, Detail: "block sign-in: " + err.Error()})
 }
 
 // unblockSignIn enables the account.
@@ -47,7 +41,7 @@ func (r *run) unblockSignIn(ctx context.Context) (*lane.Verdict, error) {
 	}
 	r.turn.Ledger.Block = nil
 	r.turn.Ledger.StepDone(r.turn.Event.Key, string(plan.UnblockSignIn), r.turn.Now)
-	return nil, r.turn.Checkpoint(ctx)
+	return nil, nil
 }
 
 // revokeSessions ends every session the person has.
@@ -74,14 +68,14 @@ func (r *run) once(ctx context.Context, action plan.Action, do func(context.Cont
 		return verdictOf(ctx, err)
 	}
 	r.turn.Ledger.StepDone(r.turn.Event.Key, string(action), r.turn.Now)
-	return nil, r.turn.Checkpoint(ctx)
+	return nil, nil
 }
 
 // mark writes into the ledger that a stage of the event is over.
-func (r *run) mark(ctx context.Context, s plan.Step) error {
+func (r *run) mark(s plan.Step) {
 	l, key := r.turn.Ledger, r.turn.Event.Key
 	if r.refused != nil {
-		return nil // it is not over while the account is not blocked
+		return // it is not over while the account is not blocked
 	}
 	switch s.Stage {
 	case plan.Answered:
@@ -102,5 +96,4 @@ func (r *run) mark(ctx context.Context, s plan.Step) error {
 	default: // the step alone tells
 	}
 	l.StepDone(key, string(s.Stage), r.turn.Now)
-	return r.turn.Checkpoint(ctx)
 }

@@ -71,7 +71,7 @@ func (r *run) removeMethods(ctx context.Context, sel plan.Selection) (*lane.Verd
 		return nil, err
 	}
 	r.turn.Ledger.StepDone(r.turn.Event.Key, string(plan.RemoveMethods), r.turn.Now)
-	return nil, r.turn.Checkpoint(ctx)
+	return nil, nil
 }
 
 // guarded makes one read under the lane's lock.
@@ -219,7 +219,7 @@ func (x *removal) heir(reg identity.Registration, refused []identity.Method) (be
 // round removes one batch. A verdict is returned when the directory asks for more
 // patience than the lane has.
 func (x *removal) round(ctx context.Context, reg identity.Registration, batch []identity.Method) (*lane.Verdict, error) {
-	guarded, cancel, err := x.turn.Guard(ctx)
+	guarded, cancel, err := x.turn.Effect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -239,9 +239,6 @@ func (x *removal) round(ctx context.Context, reg identity.Registration, batch []
 	rec.Calls, rec.After, rec.Outcome = calls.List(), kinds(x.without(reg).Methods), summary(results)
 	if err := errors.Join(err, x.audit(ctx, rec)); err != nil {
 		return verdictOf(ctx, err)
-	}
-	if err := x.turn.Checkpoint(ctx); err != nil {
-		return nil, err
 	}
 	if !throttled {
 		return nil, nil

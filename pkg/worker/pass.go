@@ -41,10 +41,6 @@ func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error)
 		intent.ID = l.Pass.ID
 	}
 	l.Pass = &intent
-	if err := r.turn.Checkpoint(ctx); err != nil {
-		return nil, err
-	}
-
 	var issued identity.IssuedPass
 	err = r.effect(ctx, string(plan.IssuePass), func(ctx context.Context) error {
 		issued, err = r.Passes.IssuePass(ctx, r.user, s.Request)
@@ -56,14 +52,11 @@ func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error)
 	l.Pass = &ledger.Pass{
 		ID: issued.ID, Key: intent.Key, Type: intent.Type, Attempts: intent.Attempts, StartsAt: issued.StartsAt, EndsAt: issued.EndsAt(),
 	}
-	if err := r.turn.Checkpoint(ctx); err != nil {
-		return nil, err
-	}
 	if verdict, err := r.deliver(ctx, to, issued); err != nil || verdict != nil {
 		return verdict, err
 	}
 	l.Pass.Delivered, l.Pass.Channel = true, to.Channel.Name()
-	return nil, r.turn.Checkpoint(ctx)
+	return nil, nil
 }
 
 // Waits between tries to deliver. The value is in memory meanwhile, so they are
@@ -124,7 +117,7 @@ func (r *run) deletePass(ctx context.Context) (*lane.Verdict, error) {
 		return verdictOf(ctx, err)
 	}
 	r.turn.Ledger.Pass = nil
-	return nil, r.turn.Checkpoint(ctx)
+	return nil, nil
 }
 
 // verdictOf is lane.Failed for steps, which end the turn with a verdict or not at all.
@@ -136,9 +129,10 @@ func verdictOf(ctx context.Context, err error) (*lane.Verdict, error) {
 	return &verdict, nil
 }
 
-// effect does one thing to the outside world under the lane's lock and audits it.
+// effect does one thing to the outside world under the lane's lock, with the ledger
+// written before, and audits it.
 func (r *run) effect(ctx context.Context, action string, do func(context.Context) error) error {
-	guarded, cancel, err := r.turn.Guard(ctx)
+	guarded, cancel, err := r.turn.Effect(ctx)
 	if err != nil {
 		return err
 	}

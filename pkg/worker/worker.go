@@ -159,7 +159,7 @@ func (r *run) event(ctx context.Context) (lane.Verdict, error) {
 	if verdict != nil {
 		return *verdict, nil
 	}
-	if err := r.remember(ctx, p); err != nil {
+	if err := r.remember(p); err != nil {
 		return lane.Verdict{}, err
 	}
 	return r.act(ctx, p)
@@ -258,7 +258,7 @@ func together(reads ...func() error) error {
 
 // remember keeps the statement in the ledger before anything is done about it, so
 // that an earlier statement is obsolete from here on, and closes those that wait.
-func (r *run) remember(ctx context.Context, p plan.Plan) error {
+func (r *run) remember(p plan.Plan) error {
 	if p.Decision == plan.Obsolete || !r.turn.Event.Type.IsStatement() {
 		return nil
 	}
@@ -271,9 +271,6 @@ func (r *run) remember(ctx context.Context, p plan.Plan) error {
 		l.Statement = &s
 		if s.Type == event.Rehire && s.MadeAt.After(l.Rehired) {
 			l.Rehired = s.MadeAt
-		}
-		if err := r.turn.Checkpoint(ctx); err != nil {
-			return err
 		}
 	}
 	r.turn.Supersede(func(w ledger.Waiting) bool {
@@ -350,7 +347,8 @@ func (r *run) step(ctx context.Context, s plan.Step) (*lane.Verdict, error) {
 	case plan.RemoveMethods:
 		return r.removeMethods(ctx, s.Methods)
 	case plan.Mark:
-		return nil, r.mark(ctx, s)
+		r.mark(s)
+		return nil, nil
 	default:
 		return nil, fmt.Errorf("the plan has a step %q, which is no action", s.Action)
 	}
