@@ -53,6 +53,10 @@ func (t *Turn) Effect(ctx context.Context) (context.Context, context.CancelFunc,
 	return t.Guard(ctx)
 }
 
+// Save writes the ledger now, if it changed: after an effect that nobody can read back
+// from the outside world, so that a crash before the next one does not repeat it.
+func (t *Turn) Save(ctx context.Context) error { return t.visit.save(ctx) }
+
 // Send hands messages to another queue.
 func (t *Turn) Send(ctx context.Context, queueName string, msgs ...queue.Message) error {
 	return t.visit.engine.Sender.Send(ctx, queueName, msgs...)

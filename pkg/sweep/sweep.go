@@ -21,7 +21,8 @@
 // in every sweep. When the directory has forgotten where we were, everybody's lane is
 // told to look, and the gap is logged.
 //
-// A poll that has never run begins now: what happened before mfaflow is not its history.
+// A poll that has never run begins now, less its overlap: what happened before mfaflow is
+// not its history.
 package sweep
 
 import (

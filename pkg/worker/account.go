@@ -68,7 +68,7 @@ func (r *run) once(ctx context.Context, action plan.Action, do func(context.Cont
 		return verdictOf(ctx, err)
 	}
 	r.turn.Ledger.StepDone(r.turn.Event.Key, string(action), r.turn.Now)
-	return nil, nil
+	return nil, r.turn.Save(ctx)
 }
 
 // mark writes into the ledger that a stage of the event is over.
