@@ -89,6 +89,7 @@ func newGraph() *cobra.Command {
 	f.StringVar(&o.CAFile, "ca-file", "", "write the certificate that clients must trust here; default: a temporary file")
 	f.StringVar(&tenant, "tenant", "", "tenant to start with; default: the sample tenant")
 	f.Float64Var(&o.Throttle.Factor, "throttle", 0, "throttle with the documented budgets times this; 0 does not throttle")
+	f.BoolVar(&o.PlainCallbacks, "plain-callbacks", false, "accept notification URLs with http on loopback, which Graph never does")
 	f.DurationVar(&o.Latency, "latency", 0, "added to every answer")
 	return c
 }

@@ -6,6 +6,10 @@
 // library only. What differs between documentation and observation is a switch in
 // [Behaviour]; what could not be verified carries the word "assumed" beside it.
 //
+// It also calls out, to the notification URLs of subscriptions: on its own goroutine and
+// by its own clock, or when [Server.Deliver] is called.
+//
 // Everything a request does to the tenant happens under one lock, so a request takes
-// effect wholly or not at all, whatever latency or fault surrounds it.
+// effect wholly or not at all, whatever latency or fault surrounds it. Only the proof of
+// a notification URL is made outside, before the subscription exists.
 package graph

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,6 +63,28 @@ func (e *endpoint) answers(status int) {
 	e.status = status
 }
 
+func (e *endpoint) validates(answer func(http.ResponseWriter, string)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.validate = answer
+}
+
+// questions are the validation requests since the last call.
+func (e *endpoint) questions() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	asked := e.asked
+	e.asked = nil
+	return asked
+}
+
+// places are where the items received so far went.
+func (e *endpoint) places() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.paths)
+}
+
 // taken are the items received since the last call.
 func (e *endpoint) taken() []map[string]any {
 	e.mu.Lock()
@@ -115,8 +138,8 @@ func TestCreateSubscription(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, a.body[name], want)
 		}
 	}
-	if want := "[/graph POST text/plain; charset=utf-8 /lifecycle POST text/plain; charset=utf-8]"; fmt.Sprint(e.asked) != want {
-		t.Errorf("validation requests %v", e.asked)
+	if want := "[/graph POST text/plain; charset=utf-8 /lifecycle POST text/plain; charset=utf-8]"; fmt.Sprint(e.questions()) != want {
+		t.Error("validation requests are not", want)
 	}
 	id := a.body["id"].(string)
 	listed := s.sweep("GET", subscriptions, nil).want(t, 200, "")
@@ -136,10 +159,9 @@ func TestCreateSubscription(t *testing.T) {
 	s.sweep("DELETE", subscriptions+"/"+id, nil).want(t, 404, "ResourceNotFound")
 
 	same := order(e, map[string]any{"lifecycleNotificationUrl": e.URL + "/graph?code=7"})
-	e.asked = nil
 	s.sweep("POST", subscriptions, same).want(t, 201, "")
-	if len(e.asked) != 2 {
-		t.Errorf("one URL for both is asked %d times", len(e.asked))
+	if n := len(e.questions()); n != 2 {
+		t.Errorf("one URL for both is asked %d times", n)
 	}
 }
 
@@ -174,8 +196,8 @@ func TestSubscriptionRefused(t *testing.T) {
 	}
 	s.as("hr-events", "POST", subscriptions, order(e, nil)).want(t, 403, "ExtensionError")
 	s.as("hr-events", "GET", subscriptions, nil).want(t, 403, "ExtensionError")
-	if n := len(s.Subscriptions()); n != 0 || len(e.asked) != 0 {
-		t.Errorf("%d subscriptions, asked %v", n, e.asked)
+	if n, asked := len(s.Subscriptions()), e.questions(); n != 0 || len(asked) != 0 {
+		t.Errorf("%d subscriptions, asked %v", n, asked)
 	}
 	s.sweep("POST", subscriptions, order(e, map[string]any{"expirationDateTime": t0.Add(41_760 * time.Minute), "clientState": strings.Repeat("x", 128)})).want(t, 201, "")
 
@@ -210,7 +232,7 @@ func TestValidationHandshake(t *testing.T) {
 		"broken connection": {func(http.ResponseWriter, string) { panic(http.ErrAbortHandler) }, "InvalidRequest"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e.validate = tc.validate
+			e.validates(tc.validate)
 			status := 400
 			if tc.code == "" {
 				status = 201
@@ -226,7 +248,7 @@ func TestValidationTimeout(t *testing.T) {
 	s, e := held(t)
 	release := make(chan struct{})
 	inside := make(chan struct{})
-	e.validate = func(http.ResponseWriter, string) { close(inside); <-release }
+	e.validates(func(http.ResponseWriter, string) { close(inside); <-release })
 	done := make(chan answer)
 	s.token("tenant-sweep")
 	go func() {
@@ -261,10 +283,10 @@ func TestRenewSubscription(t *testing.T) {
 		}
 	}
 	s.sweep("PATCH", path, map[string]any{"expirationDateTime": t0.Add(41_761 * time.Minute)}).want(t, 400, "ExtensionError")
-	e.asked = nil
+	e.questions()
 	s.sweep("PATCH", path, map[string]any{"notificationUrl": e.URL + "/moved"}).want(t, 200, "")
-	if len(e.asked) != 1 {
-		t.Errorf("a new URL is asked %d times", len(e.asked))
+	if n := len(e.questions()); n != 1 {
+		t.Errorf("a new URL is asked %d times", n)
 	}
 	s.sweep("POST", path+"/reauthorize", nil).want(t, 204, "")
 
@@ -282,9 +304,9 @@ func TestSubscriptionQuotaAndThrottle(t *testing.T) {
 	for range 100 {
 		s.sweep("POST", subscriptions, o).want(t, 201, "")
 	}
-	asked := len(e.asked)
+	e.questions()
 	s.sweep("POST", subscriptions, o).want(t, 403, "ExtensionError")
-	if len(e.asked) != asked {
+	if len(e.questions()) != 0 {
 		t.Error("the endpoint is asked although the quota is used up")
 	}
 	s.as("event-replay", "POST", subscriptions, o).want(t, 201, "")
@@ -391,8 +413,8 @@ func TestSubscriptionScope(t *testing.T) {
 	for _, i := range e.taken() {
 		got = append(got, fmt.Sprint(i["changeType"], " ", i["resource"]))
 	}
-	if want := fmt.Sprint([]string{"updated Users/" + joiner, "deleted Users/" + sixMethods}); fmt.Sprint(got) != want || fmt.Sprint(e.paths) != "[/graph?code=7 /deletions]" {
-		t.Errorf("told %v at %v", got, e.paths)
+	if want := fmt.Sprint([]string{"updated Users/" + joiner, "deleted Users/" + sixMethods}); fmt.Sprint(got) != want || fmt.Sprint(e.places()) != "[/graph?code=7 /deletions]" {
+		t.Errorf("told %v at %v", got, e.places())
 	}
 }
 
@@ -473,8 +495,8 @@ func TestReauthorizationRequired(t *testing.T) {
 	if !s.RequestReauthorization(id) || reminded() != 1 || s.RequestReauthorization("none") {
 		t.Error("no reminder on request")
 	}
-	if e.paths[len(e.paths)-1] != "/lifecycle" {
-		t.Errorf("reminders go to %v", e.paths)
+	if places := e.places(); places[len(places)-1] != "/lifecycle" {
+		t.Errorf("reminders go to %v", places)
 	}
 	s.clock.Advance(48 * time.Hour)
 	if reminded() != 0 {
