@@ -310,6 +310,26 @@ func Stories() ([]Story, error) {
 			Effects: []Effect{blocked(), sessionsRevoked(), methodsLeft(0), passwordChange(), flagged(flag.Compromised)},
 		},
 		{
+			Type: event.AccountLocked, Title: "the sweep finds that Marek Nowak is locked out: somebody tried ten passwords", Person: "E1016",
+			happens: func(s *Stack, u simgraph.User) error {
+				for range 11 {
+					if err := s.Graph.SignInWithPassword(u.UserPrincipalName, false); err == nil {
+						return errors.New("a wrong password opens the account")
+					}
+				}
+				return nil
+			},
+			Effects: []Effect{flagged(flag.SmartLockout)},
+		},
+		{
+			Type: event.RiskSignIn, Title: "the sweep finds a sign-in of Marek Nowak from an anonymous address (settings: revoke)", Person: "E1016",
+			happens: func(s *Stack, u simgraph.User) error {
+				_, err := s.Graph.AddDetection(simgraph.Detection{User: u.ID, Kind: "anonymizedIPAddress", Activity: "signin", Level: "medium", State: "atRisk"})
+				return err
+			},
+			Effects: []Effect{sessionsRevoked(), flagged(flag.RiskySignIn)},
+		},
+		{
 			Type: event.Joiner, Title: "the sweep finds that Lena Hofmann starts tomorrow after all: the date is in the directory", Person: ModelJoiner,
 			happens: func(s *Stack, u simgraph.User) error {
 				tomorrow, err := s.Tomorrow()
