@@ -322,7 +322,7 @@ func Stories() ([]Story, error) {
 			Effects: []Effect{flagged(flag.SmartLockout)},
 		},
 		{
-			Type: event.RiskSignIn, Title: "the sweep finds a sign-in of Marek Nowak from an anonymous address (settings: revoke)", Person: "E1016",
+			Type: event.RiskSignIn, Title: "the sweep finds a sign-in of Oliver Grant from an anonymous address (settings: revoke)", Person: "E1012",
 			happens: func(s *Stack, u simgraph.User) error {
 				_, err := s.Graph.AddDetection(simgraph.Detection{User: u.ID, Kind: "anonymizedIPAddress", Activity: "signin", Level: "medium", State: "atRisk"})
 				return err

@@ -32,7 +32,7 @@ func poll[T any](ctx context.Context, r *run, w *window, overlap time.Duration,
 	}
 	for {
 		page, err := under(ctx, r.session, func(ctx context.Context) (Page[T], error) { return read(ctx, w.Since, w.Until, w.Next) })
-		if errors.Is(err, identity.ErrRefused) && w.Next != "" {
+		if w.Next != "" && (errors.Is(err, ErrResync) || errors.Is(err, identity.ErrRefused)) {
 			w.Next = "" // the link is too old: read the window again
 			continue
 		}

@@ -216,7 +216,11 @@ func (d *tenant) between(when func(sweep.Employment) time.Time, from, to time.Ti
 }
 
 func (d *tenant) Hires(_ context.Context, from, to time.Time, link string) (sweep.Page[sweep.Employment], error) {
-	return d.between(func(e sweep.Employment) time.Time { return e.HireDate }, from, to, link)
+	p, err := d.between(func(e sweep.Employment) time.Time { return e.HireDate }, from, to, link)
+	for i := range p.Items {
+		p.Items[i].LeaveAt = time.Time{}
+	}
+	return p, err
 }
 
 func (d *tenant) Leavers(_ context.Context, from, to time.Time, link string) (sweep.Page[sweep.Employment], error) {
@@ -622,7 +626,7 @@ func TestSignIns(t *testing.T) {
 // A window that was interrupted goes on at its page; when the link is too old, it is
 // read again.
 func TestWindowGoesOn(t *testing.T) {
-	for name, fail := range map[string]error{"busy": &identity.RetryError{Err: errors.New("busy")}, "link too old": fmt.Errorf("%w: badRequest", identity.ErrRefused)} {
+	for name, fail := range map[string]error{"busy": &identity.RetryError{Err: errors.New("busy")}, "link too old": sweep.ErrResync, "link refused": fmt.Errorf("%w: badRequest", identity.ErrRefused)} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, sweep.PollRiskyUsers)
 			w.sweep()
