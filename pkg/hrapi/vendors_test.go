@@ -3,12 +3,14 @@ package hrapi_test
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"mfaflow/events"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/hrapi"
@@ -56,21 +58,8 @@ func of(system, employeeID string) event.Event {
 	return e
 }
 
-// systems are those of the catalogue whose events are completed from an API.
-func systems(t *testing.T) (list []string) {
-	t.Helper()
-	for _, system := range mapping.Systems() {
-		if _, raw, err := mapping.Recommended(system); err != nil {
-			t.Fatal(err)
-		} else if raw != nil {
-			list = append(list, system)
-		}
-	}
-	if len(list) < 5 {
-		t.Fatalf("only %v", list)
-	}
-	return list
-}
+// vendors are those whose APIs are simulated.
+var vendors = [...]string{"bamboohr", "hibob", "personio", "gusto", "deel"}
 
 // Every vendor's API is asked as the vendor says, and its answer understood.
 func TestVendors(t *testing.T) {
@@ -80,7 +69,7 @@ func TestVendors(t *testing.T) {
 	s.Set(hr.Record{EmployeeID: "E1008", Status: "active", StartDate: "2019-03-01", LastDay: "2026-12-31"})
 	s.Set(hr.Record{EmployeeID: "E1002", Status: "active", StartDate: "2019-03-01"})
 	s.Set(hr.Record{EmployeeID: "E1027", Status: "terminated", StartDate: "2019-03-01", LastDay: "2026-11-20"})
-	for _, system := range systems(t) {
+	for _, system := range vendors {
 		c := open(t, vendor(t, system, s.URL(), token))
 		for employee, want := range map[string]string{
 			"E1004": `employee.joiner {"person":{"employeeId":"E1004"},"startDate":"2026-12-01"}`,
@@ -126,7 +115,7 @@ func told(t *testing.T, events []event.Event) string {
 func TestVendorsFailures(t *testing.T) {
 	s := server(t)
 	s.Set(hr.Record{EmployeeID: "E1004", Status: "prehire", StartDate: "2026-12-01"})
-	for _, system := range systems(t) {
+	for _, system := range vendors {
 		_, err := open(t, vendor(t, system, s.URL(), "wrong")).Events(t.Context(), of(system, "E1004"))
 		if !errors.Is(err, identity.ErrForbidden) || !strings.Contains(err.Error(), "MFAFLOW_RECORD_SOURCES") || strings.Contains(err.Error(), "wrong") {
 			t.Errorf("%s: wrong credentials: %v", system, err)
@@ -244,4 +233,59 @@ func TestDerive(t *testing.T) {
 	if _, err := c.Derive(t.Context(), of("humi", "E1004"), nil); !errors.Is(err, router.ErrNoRecords) {
 		t.Error(err)
 	}
+}
+
+// Whatever an API answers, it comes to nothing, to an error that quotes none of it, or to
+// valid events, each of its own type and known by the key of the event that asked.
+func FuzzDerive(f *testing.F) {
+	schemas, err := catalog.New()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var apis []hrapi.API
+	for _, vendor := range vendors {
+		files, err := fs.Glob(events.FS(), "hr/"+vendor+"-record/*.json")
+		if err != nil || len(files) == 0 {
+			f.Fatalf("%d records of %s, %v", len(files), vendor, err)
+		}
+		for _, file := range files {
+			raw, err := fs.ReadFile(events.FS(), file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(vendor, raw)
+		}
+		apis = append(apis, hrapi.API{Source: vendor, URL: "https://hr.invalid/{employeeId}", Mapping: vendor + "-record", TimeZone: "Europe/Berlin"})
+	}
+	c, err := hrapi.New(apis, schemas, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, vendor string, raw []byte) {
+		derived, err := c.Derive(t.Context(), of(vendor, "E1004"), raw)
+		if err != nil {
+			if !errors.Is(err, identity.ErrRefused) && !errors.Is(err, router.ErrNoRecords) {
+				t.Errorf("%v is no refusal", err)
+			}
+			return
+		}
+		seen := map[event.Type]bool{}
+		for _, e := range derived {
+			who, err := e.Person()
+			if err != nil || who.EmployeeID == "" || seen[e.Type] || !e.Type.IsStatement() || e.Origin != vendor || e.Key != "bob:1#"+string(e.Type) {
+				t.Errorf("%+v, %v", e, err)
+			}
+			if seen[e.Type] = true; e.UserID != "" {
+				t.Errorf("a record names an account: %s", e.UserID)
+			}
+			e.Key, e.Origin, e.CorrelationID, e.ReceivedAt = "", "", "", time.Time{} // which nobody outside may say
+			bare, err := e.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := schemas.Parse(bare); err != nil {
+				t.Errorf("%s: %v", bare, err)
+			}
+		}
+	})
 }

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"io/fs"
 	"regexp"
@@ -47,7 +48,8 @@ func systems() ([]source, error) {
 	return list, nil
 }
 
-// keyFor makes a key of the form that a preset wants.
+// keyFor makes a key of the form that a preset wants. Whoever describes a sender in full
+// may want text, hex or base64: this is all three.
 func keyFor(preset string) identity.Secret {
 	switch preset {
 	case "standard-webhooks":
@@ -55,7 +57,9 @@ func keyFor(preset string) identity.Secret {
 	case "basic":
 		return identity.NewSecret("hr:" + rand.Text())
 	default:
-		return identity.NewSecret(rand.Text())
+		b := make([]byte, 32)
+		rand.Read(b)
+		return identity.NewSecret(hex.EncodeToString(b))
 	}
 }
 
