@@ -347,8 +347,8 @@ func keyFor(preset string) string {
 		return "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 	case "basic":
 		return "user:password"
-	default:
-		return "key"
+	default: // good as text, hex and base64
+		return "00112233445566778899aabbccddeeff"
 	}
 }
 
