@@ -50,7 +50,7 @@ func Ours() Rules {
 			{
 				Name: "application",
 				Folders: []string{
-					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/router", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
+					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/operate", "pkg/router", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
 				},
 				Imports: []string{"catalogue", "domain"},
 			},
