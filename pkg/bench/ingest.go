@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,90 +24,167 @@ const (
 	countedRequests   = 10 * requestsPerSecond
 )
 
-// ingestLatency posts joiners at a fixed rate. A request's time counts from when it
-// was due, so that a stall is not hidden by the requests it held back.
+// warmUp is the source of what warms up: like the other, and not counted.
+const warmUp = "warm-up"
+
+// traffic is a function that takes events by HTTP, and what is posted to it.
+type traffic struct {
+	function string
+	// env are its settings beside those of the broker; both sources are in them.
+	env []string
+	// request is one delivery of a source, to the address of the function.
+	request func(ctx context.Context, address, source, id string) (*http.Request, error)
+}
+
+// measured is what it came to.
+type measured struct {
+	outside []time.Duration // from when a request was due to its answer
+	inside  []float64       // milliseconds, as the function says
+	cpu     time.Duration   // of all requests, those that warm up included
+	rate    float64         // requests per second, each sender waiting for its answer
+}
+
+// ingestLatency posts joiners to hr-events.
 func ingestLatency(ctx context.Context, bin Bin) ([]Figure, error) {
+	env, err := hrEventsEnv(warmUp, source)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := webhook.NewSigner(identity.NewSecret(signingKey))
+	if err != nil {
+		return nil, err
+	}
+	m, err := traffic{function: "hr-events", env: env, request: func(ctx context.Context, address, source, id string) (*http.Request, error) {
+		return joiner(ctx, signer, address+"/hr/"+source, id)
+	}}.run(ctx, bin)
+	if err != nil {
+		return nil, err
+	}
+	return m.figures(""), nil
+}
+
+// figures name what was measured. A request's time counts from when it was due, so that
+// a stall is not hidden by the requests it held back.
+func (m measured) figures(what string) []Figure {
+	return []Figure{
+		{Name: what + "request sent to 202, p50", Value: milliseconds(quantile(m.outside, 0.5)), Unit: "ms"},
+		Figure{Name: what + "request sent to 202, p99", Value: milliseconds(quantile(m.outside, 0.99)), Unit: "ms"}.bounded(Under, 50),
+		{Name: what + "signature check to accepted by the broker, p50", Value: quantile(m.inside, 0.5), Unit: "ms"},
+		Figure{Name: what + "signature check to accepted by the broker, p99", Value: quantile(m.inside, 0.99), Unit: "ms"}.bounded(Under, 50),
+		{Name: what + "processor time per request", Value: milliseconds(m.cpu) / (warmUpRequests + countedRequests + fullRequests), Unit: "ms"},
+		{Name: fmt.Sprintf("%swith %d senders that wait for their answers", what, senders), Value: m.rate, Unit: "requests/s"},
+	}
+}
+
+// run starts the function and the emulator as processes, posts at a fixed rate, and then
+// as fast as a few senders can.
+func (t traffic) run(ctx context.Context, bin Bin) (m measured, err error) {
 	bus, connectionString, err := startEmulator(ctx, bin)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	defer bus.stop()
-	env, err := hrEventsEnv(connectionString)
-	if err != nil {
-		return nil, err
-	}
-	counted := event.NewKey(source, "counted-")
+	counted := event.NewKey(source, "")
+	counted = counted[:strings.Index(counted, ":")+1]
 	var address string
 	var mu sync.Mutex
-	var inside []float64
+	var other []byte
 	function, err := command{
-		path: bin.path("hr-events"), env: append(machine(), env...),
+		path: bin.path(t.function),
+		env:  append(append(machine(), "MFAFLOW_SERVICEBUS_CONNECTION_STRING="+connectionString, "MFAFLOW_LISTEN=127.0.0.1:0"), t.env...),
 		ready: func(line []byte) bool {
 			e, err := parseEntry(line)
 			address = e.Addr
 			return err == nil && e.Message == "listening"
 		},
 		each: func(line []byte) {
-			if e, err := parseEntry(line); err == nil && e.Outcome == "accepted" && strings.HasPrefix(e.Key, counted) {
-				mu.Lock()
-				defer mu.Unlock()
-				inside = append(inside, e.Milliseconds)
+			e, err := parseEntry(line)
+			if err != nil || !strings.HasPrefix(e.Key, counted) {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Outcome == "accepted" {
+				m.inside = append(m.inside, e.Milliseconds)
+			} else {
+				other = bytes.Clone(line)
 			}
 		},
 	}.start(ctx)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	shooter, err := newShooter("http://" + address + "/hr/" + source)
+	s := shooter{
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: requestsPerSecond}, Timeout: 10 * time.Second},
+		request: func(ctx context.Context, source, id string) (*http.Request, error) {
+			return t.request(ctx, "http://"+address, source, id)
+		},
+	}
+	_, err = s.fire(ctx, warmUp, warmUpRequests)
 	if err == nil {
-		_, err = shooter.fire(ctx, "warm-", warmUpRequests)
+		m.outside, err = s.fire(ctx, source, countedRequests)
 	}
-	var outside []time.Duration
 	if err == nil {
-		outside, err = shooter.fire(ctx, "counted-", countedRequests)
+		m.rate, err = s.full(ctx, fullRequests)
 	}
-	cpu := function.stop()
-	if err != nil {
-		return nil, err
+	m.cpu = function.stop()
+	if err == nil && len(m.inside) != countedRequests {
+		err = fmt.Errorf("%s logged %d accepted deliveries of %d; %s", t.function, len(m.inside), countedRequests, other)
 	}
-	if len(inside) != countedRequests {
-		return nil, fmt.Errorf("hr-events logged %d accepted deliveries of %d", len(inside), countedRequests)
-	}
-	return []Figure{
-		{Name: "request sent to 202, p50", Value: milliseconds(quantile(outside, 0.5)), Unit: "ms"},
-		Figure{Name: "request sent to 202, p99", Value: milliseconds(quantile(outside, 0.99)), Unit: "ms"}.bounded(Under, 50),
-		{Name: "signature check to accepted by the broker, p50", Value: quantile(inside, 0.5), Unit: "ms"},
-		Figure{Name: "signature check to accepted by the broker, p99", Value: quantile(inside, 0.99), Unit: "ms"}.bounded(Under, 50),
-		{Name: "processor time per request", Value: milliseconds(cpu) / (warmUpRequests + countedRequests), Unit: "ms"},
-	}, nil
+	return m, err
 }
 
-// shooter is the HR system.
+// shooter is whoever posts.
 type shooter struct {
-	url    string
-	signer *webhook.Signer
-	client *http.Client
+	client  *http.Client
+	request func(ctx context.Context, source, id string) (*http.Request, error)
 }
 
-func newShooter(url string) (*shooter, error) {
-	signer, err := webhook.NewSigner(identity.NewSecret(signingKey))
-	if err != nil {
-		return nil, err
+// The closed loop: so many senders, each waiting for its answer.
+const (
+	senders      = 32
+	fullRequests = 3000
+)
+
+// full posts n requests as fast as the senders can and returns how many there were in a
+// second.
+func (s *shooter) full(ctx context.Context, n int) (float64, error) {
+	requests := make(chan *http.Request, n)
+	for i := range n {
+		r, err := s.request(ctx, warmUp, fmt.Sprintf("full-%d", i))
+		if err != nil {
+			return 0, err
+		}
+		requests <- r
 	}
-	return &shooter{url: url, signer: signer, client: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: requestsPerSecond},
-		Timeout:   10 * time.Second,
-	}}, nil
+	close(requests)
+	failed := make([]error, senders)
+	var wg sync.WaitGroup
+	began := time.Now()
+	for i := range senders {
+		wg.Go(func() {
+			for r := range requests {
+				if err := s.send(r); err != nil {
+					failed[i] = err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	s.client.CloseIdleConnections()
+	return float64(n) / took.Seconds(), errors.Join(failed...)
 }
 
-// fire sends n signed joiners, each when it is due, and returns how long each took
-// from then. Every one must be accepted.
-func (s *shooter) fire(ctx context.Context, prefix string, n int) ([]time.Duration, error) {
+// fire sends n deliveries of a source, each when it is due, and returns how long each
+// took from then. Every one must be accepted.
+func (s *shooter) fire(ctx context.Context, source string, n int) ([]time.Duration, error) {
 	defer s.client.CloseIdleConnections()
 	requests := make([]*http.Request, n)
 	for i := range requests {
 		var err error
-		if requests[i], err = s.request(ctx, fmt.Sprintf("%s%d", prefix, i)); err != nil {
+		if requests[i], err = s.request(ctx, source, fmt.Sprintf("%s-%d", source, i)); err != nil {
 			return nil, err
 		}
 	}
@@ -125,7 +203,7 @@ func (s *shooter) fire(ctx context.Context, prefix string, n int) ([]time.Durati
 	wg.Wait()
 	for i, err := range failed {
 		if err != nil {
-			return nil, fmt.Errorf("request %s%d: %w", prefix, i, err)
+			return nil, fmt.Errorf("request %s-%d: %w", source, i, err)
 		}
 	}
 	return took, nil
@@ -146,8 +224,8 @@ func (s *shooter) send(r *http.Request) error {
 	return nil
 }
 
-// request is a joiner about a person of its own.
-func (s *shooter) request(ctx context.Context, id string) (*http.Request, error) {
+// joiner is one about a person of its own.
+func joiner(ctx context.Context, signer *webhook.Signer, url, id string) (*http.Request, error) {
 	body, err := json.Marshal(map[string]any{
 		"specversion": "1.0", "id": id, "source": "https://hr.contoso.example", "type": event.Joiner, "subject": id,
 		"time": time.Now().Format(time.RFC3339Nano), "data": joinerData(id),
@@ -155,12 +233,12 @@ func (s *shooter) request(ctx context.Context, id string) (*http.Request, error)
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", event.ContentType)
-	return r, s.signer.Sign(r.Header, id, time.Now(), body)
+	return r, signer.Sign(r.Header, id, time.Now(), body)
 }
 
 // joinerData is what HR says: the person starts tomorrow, so that the pass is due

@@ -11,9 +11,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -102,17 +104,11 @@ func newStreams(t testing.TB) *streams {
 	return s
 }
 
-// publish takes the transmitter's keys as they are now.
+// publish takes the transmitter's newest key and no other.
 func (s *streams) publish(t testing.TB) {
 	t.Helper()
-	key, ok := s.idp.PublicKey().(*rsa.PublicKey)
-	if !ok {
-		t.Fatal("no RSA key")
-	}
-	encode := base64.RawURLEncoding.EncodeToString
-	set, err := json.Marshal(map[string]any{"keys": []any{map[string]any{
-		"kty": "RSA", "kid": s.idp.Header()["kid"], "use": "sig", "n": encode(key.N.Bytes()), "e": "AQAB",
-	}}})
+	s.idp.Withdraw()
+	set, err := s.idp.KeySet()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,6 +347,35 @@ func cutOff(token string) *http.Request {
 	}()
 	r.Body, r.ContentLength = body, int64(len(token))
 	return r
+}
+
+// A sender that never comes to its end is let go by the server's own deadline, and what
+// it sent so far is nothing.
+func TestSlowBody(t *testing.T) {
+	s := newStreams(t)
+	server := httptest.NewUnstartedServer(s)
+	server.Config.ReadTimeout = 50 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	token := s.sign(t, s.idp.Header(), s.claims("caep/event-type/session-revoked", map[string]any{}))
+	for _, source := range []string{"idp", "entra"} {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = fmt.Fprintf(c, "POST /risk/%s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nAuthorization: Bearer token\r\nContent-Length: %d\r\n\r\n%s", source, tokenType, len(token)+1, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+			t.Errorf("%s: %q, %v", source, answer, err)
+		}
+		_ = c.Close()
+	}
+	if s.broker.held(t) != "" {
+		t.Error("something is on a queue")
+	}
 }
 
 // A token that was fetched is taken as one that was pushed.

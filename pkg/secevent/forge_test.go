@@ -3,12 +3,8 @@ package secevent_test
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"io"
-	"net/http"
 	"testing"
 
 	"mfaflow/pkg/sim/ssf"
@@ -52,21 +48,12 @@ func raw(t testing.TB, w *world, header map[string]any, claims string) string {
 	return token
 }
 
-// get reads the key set that a transmitter publishes.
-func get(t testing.TB, idp *ssf.Transmitter) []byte {
+// published is the key set of a transmitter.
+func published(t testing.TB, idp *ssf.Transmitter) []byte {
 	t.Helper()
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(idp.CAPEM())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get(idp.KeysURL())
+	set, err := idp.KeySet()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
+	return set
 }

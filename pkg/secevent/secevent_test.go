@@ -63,7 +63,7 @@ func (w *world) Keys(_ context.Context, id string) (secevent.KeySet, error) {
 
 func (w *world) published() secevent.KeySet {
 	w.t.Helper()
-	set, err := secevent.ParseKeys(get(w.t, w.idp))
+	set, err := secevent.ParseKeys(published(w.t, w.idp))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestKeys(t *testing.T) {
 	}
 
 	w.failure = nil
-	w.stream.KeysURL, w.stream.Keys = "", get(t, w.idp)
+	w.stream.KeysURL, w.stream.Keys = "", published(t, w.idp)
 	static, err := secevent.New(w.stream, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -303,14 +303,14 @@ func TestKeys(t *testing.T) {
 // A key that is published for one algorithm verifies no other.
 func TestKeyOfAnotherAlgorithm(t *testing.T) {
 	w := newWorld(t, "PS256")
-	for published, want := range map[string]error{"PS256": nil, "RS256": secevent.ErrUnauthentic} {
-		w.stream.KeysURL, w.stream.Keys = "", []byte(strings.ReplaceAll(string(get(t, w.idp)), "PS256", published))
+	for algorithm, want := range map[string]error{"PS256": nil, "RS256": secevent.ErrUnauthentic} {
+		w.stream.KeysURL, w.stream.Keys = "", []byte(strings.ReplaceAll(string(published(t, w.idp)), "PS256", algorithm))
 		v, err := secevent.New(w.stream, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := v.Verify(t.Context(), []byte(w.sign(w.idp.Header(), w.claims())), now); !errors.Is(err, want) {
-			t.Errorf("published for %s: %v", published, err)
+			t.Errorf("published for %s: %v", algorithm, err)
 		}
 	}
 }
@@ -320,7 +320,7 @@ func TestParseKeys(t *testing.T) {
 	var set struct {
 		Keys []map[string]any `json:"keys"`
 	}
-	if err := json.Unmarshal(get(t, w.idp), &set); err != nil {
+	if err := json.Unmarshal(published(t, w.idp), &set); err != nil {
 		t.Fatal(err)
 	}
 	good := set.Keys[0]
@@ -475,7 +475,7 @@ func forFuzzing(f *testing.F) (*ssf.Transmitter, *secevent.Verifier) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	set, err := secevent.ParseKeys(get(f, idp))
+	set, err := secevent.ParseKeys(published(f, idp))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -345,6 +345,26 @@ func (t *Transmitter) keys(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "out of order", t.keysFail)
 		return
 	}
+	set, err := t.keySet()
+	if err != nil {
+		http.Error(w, "no key", http.StatusInternalServerError)
+		return
+	}
+	answer(w, set)
+}
+
+// KeySet is the JSON Web Key Set that it publishes.
+func (t *Transmitter) KeySet() ([]byte, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	set, err := t.keySet()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(set)
+}
+
+func (t *Transmitter) keySet() (map[string]any, error) {
 	encode := base64.RawURLEncoding.EncodeToString
 	var list []map[string]any
 	for _, k := range t.published {
@@ -355,14 +375,13 @@ func (t *Transmitter) keys(w http.ResponseWriter, _ *http.Request) {
 		case *ecdsa.PublicKey:
 			point, err := public.Bytes()
 			if err != nil {
-				http.Error(w, "no key", http.StatusInternalServerError)
-				return
+				return nil, fmt.Errorf("publish a key: %w", err)
 			}
 			jwk["kty"], jwk["crv"], jwk["x"], jwk["y"] = "EC", "P-256", encode(point[1:33]), encode(point[33:])
 		}
 		list = append(list, jwk)
 	}
-	answer(w, map[string]any{"keys": list})
+	return map[string]any{"keys": list}, nil
 }
 
 // poll answers RFC 8936 section 2.4: what is acknowledged or refused goes, the oldest of
