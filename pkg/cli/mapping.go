@@ -17,6 +17,7 @@ import (
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ingest"
 	"mfaflow/pkg/mapping"
+	"mfaflow/pkg/secevent"
 	"mfaflow/pkg/strictjson"
 )
 
@@ -163,6 +164,9 @@ func (x *trial) recommended() ingest.Source {
 		}
 	}
 	src.Name, src.Mapping = x.source, x.program
+	if x.program == "ssf" { // the sample is the claims of a token
+		src.Format, src.Stream = ingest.SecurityEvents, &secevent.Stream{}
+	}
 	if x.timeZone != "" {
 		src.TimeZone = x.timeZone
 	}

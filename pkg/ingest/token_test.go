@@ -516,3 +516,27 @@ func TestEndlessBatch(t *testing.T) {
 		t.Errorf("deep: %d, holds %s", w.Code, s.broker.held(t))
 	}
 }
+
+// Whoever writes a mapping for tokens tries it on their claims.
+func TestTryClaims(t *testing.T) {
+	c, err := theCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := func(subject string) []byte {
+		return []byte(`{"iss":"https://idp.example","jti":"1","iat":1795438800,"sub_id":` + subject + `,
+			"events":{"https://schemas.openid.net/secevent/caep/event-type/session-revoked":{}}}`)
+	}
+	src := ingest.Source{Name: "ssf", Format: ingest.SecurityEvents, Mapping: "ssf", Stream: &secevent.Stream{}, Types: []string{"session.*"}}
+	for body, want := range map[string]ingest.Reason{
+		string(claims(`{"format":"email","email":"a@contoso.example"}`)): "",
+		string(claims(`{"format":"opaque","id":"7"}`)):                   ingest.ReasonSubject,
+		`{"iss":"x"}`: ingest.ReasonNotDecodable,
+		`[]`:          ingest.ReasonNotDecodable,
+	} {
+		tried, err := ingest.Try(t.Context(), src, c, []byte(body), now)
+		if err != nil || tried.Reason != want || len(tried.Events) == 1 != (want == "") {
+			t.Errorf("%s: %+v, %v", body, tried, err)
+		}
+	}
+}

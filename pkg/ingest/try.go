@@ -18,7 +18,8 @@ type Tried struct {
 
 // Try maps and judges a payload as a handler does with a delivery of the source, but asks
 // for no signature and sends nothing: for whoever writes a mapping. Of the source, its
-// name, mapping, time zone and types count. Errors are a mapping.ErrProgram, or that of ctx.
+// name, format, stream, mapping, time zone and types count; of a token the body is the
+// claims. Errors are a mapping.ErrProgram, or that of ctx.
 func Try(ctx context.Context, s Source, c Catalog, body []byte, at time.Time) (Tried, error) {
 	program, err := compileMapping(s.Mapping)
 	if err != nil {
@@ -29,7 +30,16 @@ func Try(ctx context.Context, s Source, c Catalog, body []byte, at time.Time) (T
 	if err != nil {
 		return Tried{Reason: ReasonNotDecodable, Detail: err.Error()}, nil
 	}
-	d := delivery{src: src, items: []item{{value: value, raw: body}}, keys: keysOf(src, "", value, body), receivedAt: at}
+	anonymous := false
+	if s.Format == SecurityEvents && s.Stream != nil {
+		claims, _ := value.(map[string]any)
+		token, err := s.Stream.Read(claims)
+		if err != nil {
+			return Tried{Reason: ReasonNotDecodable, Detail: err.Error()}, nil
+		}
+		value, anonymous = token.Value(), token.Person.IsZero()
+	}
+	d := delivery{src: src, anonymous: anonymous, items: []item{{value: value, raw: body}}, keys: keysOf(src, "", value, body), receivedAt: at}
 	res, err := (&Handler{catalog: c, prefix: "/hr/"}).translate(ctx, d)
 	if err != nil {
 		return Tried{}, err
