@@ -39,6 +39,7 @@ func Measurements(events int) []Measurement {
 		{"start", "process start to the first poll of the Lambda runtime, median of 20 each, in turn", coldStarts},
 		{"ingest", "hr-events as a process, the emulator as another: signed joiners at 500 requests/s, arriving whether or not the last was answered", ingestLatency},
 		{"signals", "risk-signals in the same way: Security Event Tokens under RS256, and CloudEvents under Standard Webhooks", signalLatency},
+		{"notifications", "graph-notifications in the same way: change notifications of Microsoft Graph, one a delivery", notificationLatency},
 		{"emulator", "Service Bus emulator over loopback, driven by the azservicebus client", emulator},
 		{"stack", "the local stack, median of 5: all functions as processes, one joiner", localStack},
 		{"worker", "identity-worker as a process, each joiner another person, events already in their lanes; the simulators share the processors", joiners},

@@ -32,6 +32,9 @@ type traffic struct {
 	function string
 	// env are its settings beside those of the broker; both sources are in them.
 	env []string
+	// origin is what the keys of all events begin with, where they do not begin with the
+	// source; the source then begins the id.
+	origin string
 	// request is one delivery of a source, to the address of the function.
 	request func(ctx context.Context, address, source, id string) (*http.Request, error)
 }
@@ -84,8 +87,10 @@ func (t traffic) run(ctx context.Context, bin Bin) (m measured, err error) {
 		return m, err
 	}
 	defer bus.stop()
-	counted := event.NewKey(source, "")
-	counted = counted[:strings.Index(counted, ":")+1]
+	counted := source + ":"
+	if t.origin != "" {
+		counted = t.origin + ":" + source + "-"
+	}
 	var address string
 	var mu sync.Mutex
 	var other []byte
