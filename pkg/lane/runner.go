@@ -54,63 +54,121 @@ func (r *Runner) Run(ctx context.Context) (int, error) {
 	})
 	defer stop()
 
-	var settled, answers atomic.Int64
-	var last atomic.Pointer[error]
-	var wg sync.WaitGroup
-	for range r.Lanes {
-		wg.Go(func() { settled.Add(int64(r.loop(ctx, work, &answers, &last))) })
+	x := &shift{Runner: r, ctx: ctx, work: work, lanes: make(chan Session)}
+	x.active()
+	var accepting, working sync.WaitGroup
+	for range (r.Lanes + 1) / 2 {
+		accepting.Go(x.accept)
 	}
-	wg.Wait()
-	if err := last.Load(); err != nil && answers.Load() == 0 {
+	for range r.Lanes {
+		working.Go(x.visit)
+	}
+	accepting.Wait()
+	close(x.lanes)
+	working.Wait()
+	if err := x.last.Load(); err != nil && x.answers.Load() == 0 {
 		return 0, *err
 	}
-	return int(settled.Load()), nil
+	return int(x.settled.Load()), nil
 }
 
-// loop works on one lane after the other. It counts the broker's answers and keeps
-// the last failure to get one.
-func (r *Runner) loop(ctx, work context.Context, answers *atomic.Int64, last *atomic.Pointer[error]) (settled int) {
-	_, bounded := ctx.Deadline()
-	idleSince := time.Now()
+// shift is one run.
+//
+// # Why lanes are taken by others than those who work on them
+//
+// To be given a session takes a dozen round trips to the broker (the token of every
+// link, then the link). A lane that is taken while the others are worked on costs
+// nobody's time. No more than half as many as are worked on are taken ahead, so that
+// another process is not kept from what we do not get to.
+type shift struct {
+	*Runner
+	ctx, work context.Context
+	lanes     chan Session
+	// settled counts events; answers and last are the broker's answers and its last
+	// failure to give one.
+	settled, answers atomic.Int64
+	last             atomic.Pointer[error]
+	busy             atomic.Int64 // visits going on
+	lastActive       atomic.Int64 // when there was something to do, in nanoseconds since start
+	start            time.Time
+}
+
+func (x *shift) active() {
+	if x.start.IsZero() {
+		x.start = time.Now()
+	}
+	x.lastActive.Store(int64(time.Since(x.start)))
+}
+
+// idle is how long there was nothing to do.
+func (x *shift) idle() time.Duration {
+	if x.busy.Load() > 0 {
+		return 0
+	}
+	return time.Since(x.start) - time.Duration(x.lastActive.Load())
+}
+
+// accept takes one lane after the other and hands it over.
+func (x *shift) accept() {
+	_, bounded := x.ctx.Deadline()
 	failures := 0
-	for ctx.Err() == nil {
+	for x.ctx.Err() == nil {
 		wait := acceptWait
-		if bounded && r.IdleExit > 0 {
-			if wait = min(wait, r.IdleExit-time.Since(idleSince)); wait <= 0 {
-				return settled
+		if bounded && x.IdleExit > 0 {
+			if wait = min(wait, x.IdleExit-x.idle()); wait <= 0 {
+				return
 			}
 		}
-		session, err := r.Accept(ctx, wait)
+		session, err := x.Accept(x.ctx, wait)
 		switch {
-		case ctx.Err() != nil:
+		case x.ctx.Err() != nil:
 			if session != nil {
 				session.Close()
 			}
-			return settled
+			return
 		case errors.Is(err, queue.ErrEmpty):
-			answers.Add(1)
+			x.answers.Add(1)
 			failures = 0
 			continue
 		case err != nil:
 			failures++
-			last.Store(&err)
-			r.Log.ErrorContext(ctx, "no lane from the broker", "queue", r.Engine.Queue, telemetry.Error(err))
-			pause(ctx, failures)
+			x.last.Store(&err)
+			x.Log.ErrorContext(x.ctx, "no lane from the broker", "queue", x.Engine.Queue, telemetry.Error(err))
+			pause(x.ctx, failures)
 			continue
 		}
-		answers.Add(1)
-		n, err := r.Engine.Visit(work, session, func() bool { return ctx.Err() == nil })
-		settled += n
-		idleSince = time.Now()
-		if err != nil && work.Err() == nil {
+		x.answers.Add(1)
+		x.active()
+		failures = 0
+		select {
+		case x.lanes <- session:
+		case <-x.ctx.Done():
+			session.Close()
+		}
+	}
+}
+
+// visit works on one lane after the other.
+func (x *shift) visit() {
+	failures := 0
+	for session := range x.lanes {
+		if x.ctx.Err() != nil {
+			session.Close()
+			continue
+		}
+		x.busy.Add(1)
+		n, err := x.Engine.Visit(x.work, session, func() bool { return x.ctx.Err() == nil })
+		x.settled.Add(int64(n))
+		x.active()
+		x.busy.Add(-1)
+		if err != nil && x.work.Err() == nil {
 			failures++
-			r.Log.ErrorContext(ctx, "lane failed", "queue", r.Engine.Queue, telemetry.KeyLane, session.ID(), telemetry.Error(err))
-			pause(ctx, failures)
+			x.Log.ErrorContext(x.ctx, "lane failed", "queue", x.Engine.Queue, telemetry.KeyLane, session.ID(), telemetry.Error(err))
+			pause(x.ctx, failures)
 			continue
 		}
 		failures = 0
 	}
-	return settled
 }
 
 // pause waits longer after each failure in a row, with jitter so that many loops

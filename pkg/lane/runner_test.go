@@ -210,21 +210,26 @@ func TestRunnerClosesASessionThatComesTooLate(t *testing.T) {
 type closing struct {
 	lane.Session
 	closed int
+	tried  func() // nil, or told of each try to receive
 }
 
 func (*closing) ID() string { return "lost" }
 
-func (*closing) Receive(context.Context, time.Duration) (queue.Received, error) {
+func (c *closing) Receive(context.Context, time.Duration) (queue.Received, error) {
+	if c.tried != nil {
+		c.tried()
+	}
 	return queue.Received{}, queue.ErrLockLost
 }
 
 func (c *closing) Close() { c.closed++ }
 
-// Failures are logged and slow the loop down; the first success makes it fast again.
+// Failures are logged and slow down whoever meets them; the first success makes them
+// fast again.
 func TestRunnerBacksOff(t *testing.T) {
-	for name, accept := range map[string]func() (lane.Session, error){
-		"no lane":     func() (lane.Session, error) { return nil, errors.New("refused") },
-		"lane failed": func() (lane.Session, error) { return &closing{}, nil },
+	for name, accept := range map[string]func(tried func()) (lane.Session, error){
+		"no lane":     func(tried func()) (lane.Session, error) { tried(); return nil, errors.New("refused") },
+		"lane failed": func(tried func()) (lane.Session, error) { return &closing{tried: tried}, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -233,10 +238,11 @@ func TestRunnerBacksOff(t *testing.T) {
 			r := &lane.Runner{
 				Engine: &lane.Engine{Queue: lanes}, Lanes: 1, Log: slog.New(slog.NewTextHandler(&log, nil)),
 				Accept: func(context.Context, time.Duration) (lane.Session, error) {
-					if at = append(at, time.Now()); len(at) == 4 {
-						stop()
-					}
-					return accept()
+					return accept(func() {
+						if at = append(at, time.Now()); len(at) == 4 {
+							stop()
+						}
+					})
 				},
 			}
 			r.Run(ctx)
@@ -246,7 +252,7 @@ func TestRunnerBacksOff(t *testing.T) {
 					t.Errorf("pause %d is %s", i+1, pause)
 				}
 			}
-			if n := strings.Count(log.String(), name); n != 3 {
+			if n := strings.Count(log.String(), name); n < 3 {
 				t.Errorf("%d lines say so:\n%s", n, &log)
 			}
 		})
