@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"time"
 
 	"mfaflow/pkg/config"
@@ -14,23 +13,11 @@ import (
 	"mfaflow/pkg/notify/slack"
 	"mfaflow/pkg/notify/teams"
 	"mfaflow/pkg/notify/webhook"
-	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
 )
 
-func main() {
-	var cfg config.FlagNotifier
-	err := config.Load(&cfg)
-	log := telemetry.NewLogger(os.Stdout, "flag-notifier", cfg.LogLevel)
-	if err == nil {
-		err = run(context.Background(), cfg, log)
-	}
-	if err != nil {
-		log.Error("stopped", telemetry.Error(err))
-		os.Exit(1)
-	}
-}
+func main() { wiring.Main("flag-notifier", run) }
 
 func run(ctx context.Context, cfg config.FlagNotifier, log *slog.Logger) error {
 	broker, err := wiring.Broker(cfg.Broker, cfg.App)

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 	"time"
 
 	"mfaflow/pkg/change"
@@ -13,22 +12,10 @@ import (
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/lambdafn"
 	"mfaflow/pkg/servicebus"
-	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 )
 
-func main() {
-	var cfg config.GraphNotifications
-	err := config.Load(&cfg)
-	log := telemetry.NewLogger(os.Stdout, "graph-notifications", cfg.LogLevel)
-	if err == nil {
-		err = run(context.Background(), cfg, log)
-	}
-	if err != nil {
-		log.Error("stopped", telemetry.Error(err))
-		os.Exit(1)
-	}
-}
+func main() { wiring.Main("graph-notifications", run) }
 
 func run(ctx context.Context, cfg config.GraphNotifications, log *slog.Logger) error {
 	keys, err := clientstate.NewKeys(cfg.ClientStateKeys)

@@ -4,24 +4,15 @@ package main
 
 import (
 	"context"
-	"os"
+	"log/slog"
 
 	"mfaflow/pkg/config"
-	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/door"
 )
 
-func main() {
-	var cfg config.HREvents
-	err := config.Load(&cfg)
-	log := telemetry.NewLogger(os.Stdout, "hr-events", cfg.LogLevel)
-	if err == nil {
-		err = door.Serve(context.Background(), door.Options{
-			Broker: cfg.Broker, App: cfg.App, Ingest: cfg.Ingest, Prefix: "/hr/", EventBridge: true, Log: log,
-		})
-	}
-	if err != nil {
-		log.Error("stopped", telemetry.Error(err))
-		os.Exit(1)
-	}
+func main() { wiring.Main("hr-events", run) }
+
+func run(ctx context.Context, cfg config.HREvents, log *slog.Logger) error {
+	return door.Serve(ctx, door.Options{Broker: cfg.Broker, App: cfg.App, Ingest: cfg.Ingest, Prefix: "/hr/", EventBridge: true, Log: log})
 }

@@ -14,23 +14,11 @@ import (
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/router"
 	"mfaflow/pkg/servicebus"
-	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
 )
 
-func main() {
-	var cfg config.IdentityRouter
-	err := config.Load(&cfg)
-	log := telemetry.NewLogger(os.Stdout, "identity-router", cfg.LogLevel)
-	if err == nil {
-		err = run(context.Background(), cfg, log)
-	}
-	if err != nil {
-		log.Error("stopped", telemetry.Error(err))
-		os.Exit(1)
-	}
-}
+func main() { wiring.Main("identity-router", run) }
 
 func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error {
 	tenant, err := directory.Open(cfg.App, cfg.Directory)

@@ -13,24 +13,12 @@ import (
 	"mfaflow/pkg/handover"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/servicebus"
-	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
 	"mfaflow/pkg/worker"
 )
 
-func main() {
-	var cfg config.IdentityWorker
-	err := config.Load(&cfg)
-	log := telemetry.NewLogger(os.Stdout, "identity-worker", cfg.LogLevel)
-	if err == nil {
-		err = run(context.Background(), cfg, log)
-	}
-	if err != nil {
-		log.Error("stopped", telemetry.Error(err))
-		os.Exit(1)
-	}
-}
+func main() { wiring.Main("identity-worker", run) }
 
 func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error {
 	tenant, err := directory.Open(cfg.App, cfg.Directory)

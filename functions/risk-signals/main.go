@@ -4,29 +4,21 @@ package main
 
 import (
 	"context"
-	"os"
+	"log/slog"
 	"time"
 
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/jwks"
 	"mfaflow/pkg/secevent"
-	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/door"
 )
 
-func main() {
-	var cfg config.RiskSignals
-	err := config.Load(&cfg)
-	log := telemetry.NewLogger(os.Stdout, "risk-signals", cfg.LogLevel)
-	if err == nil {
-		err = door.Serve(context.Background(), door.Options{
-			Broker: cfg.Broker, App: cfg.App, Ingest: cfg.Ingest, Prefix: "/risk/", Log: log, Metrics: wiring.Metrics("risk-signals"),
-			Keys: func(url string) secevent.KeySource { return jwks.New(url, nil, time.Now) },
-		})
-	}
-	if err != nil {
-		log.Error("stopped", telemetry.Error(err))
-		os.Exit(1)
-	}
+func main() { wiring.Main("risk-signals", run) }
+
+func run(ctx context.Context, cfg config.RiskSignals, log *slog.Logger) error {
+	return door.Serve(ctx, door.Options{
+		Broker: cfg.Broker, App: cfg.App, Ingest: cfg.Ingest, Prefix: "/risk/", Log: log, Metrics: wiring.Metrics("risk-signals"),
+		Keys: func(url string) secevent.KeySource { return jwks.New(url, nil, time.Now) },
+	})
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 	"time"
 
 	"mfaflow/pkg/change"
@@ -13,24 +12,12 @@ import (
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/sweep"
-	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
 	"mfaflow/pkg/wiring/streams"
 )
 
-func main() {
-	var cfg config.TenantSweep
-	err := config.Load(&cfg)
-	log := telemetry.NewLogger(os.Stdout, "tenant-sweep", cfg.LogLevel)
-	if err == nil {
-		err = run(context.Background(), cfg, log)
-	}
-	if err != nil {
-		log.Error("stopped", telemetry.Error(err))
-		os.Exit(1)
-	}
-}
+func main() { wiring.Main("tenant-sweep", run) }
 
 func run(ctx context.Context, cfg config.TenantSweep, log *slog.Logger) error {
 	tenant, err := directory.Open(cfg.App, cfg.Directory)

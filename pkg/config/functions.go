@@ -22,6 +22,9 @@ type Logging struct {
 	LogLevel slog.Level `split_words:"true" default:"INFO" desc:"Least severe level that is logged: DEBUG, INFO, WARN or ERROR"`
 }
 
+// Level is the least severe level that is logged.
+func (l Logging) Level() slog.Level { return l.LogLevel }
+
 // Broker says how to reach Azure Service Bus.
 type Broker struct {
 	ServicebusConnectionString Secret `split_words:"true" desc:"Secret. Connection string of the emulator or of a development namespace; excludes the namespace"`
