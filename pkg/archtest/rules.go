@@ -56,7 +56,7 @@ func Ours() Rules {
 			},
 			{
 				Name:      "adapter",
-				Folders:   []string{"pkg/azauth", "pkg/config", "pkg/graph", "pkg/handover", "pkg/hrapi", "pkg/jwks", "pkg/lambdafn", "pkg/servicebus", "pkg/setpoll"},
+				Folders:   []string{"pkg/azauth", "pkg/config", "pkg/graph", "pkg/handover", "pkg/hrapi", "pkg/jwks", "pkg/lambdafn", "pkg/operateapi", "pkg/servicebus", "pkg/setpoll"},
 				Imports:   []string{"domain", "application"},
 				Strangers: true,
 			},

@@ -20,6 +20,9 @@ func serveEvent(ctx context.Context, h http.Handler, payload []byte) ([]byte, er
 	if err := json.Unmarshal(payload, &e); err != nil {
 		return nil, ErrUnknownEvent
 	}
+	if a := e.RequestContext.Authorizer; a != nil && a.IAM != nil {
+		ctx = context.WithValue(ctx, callerKey{}, a.IAM.UserARN)
+	}
 	w := &recorder{header: http.Header{}}
 	r, ok := request(ctx, e)
 	if !ok {
@@ -32,6 +35,17 @@ func serveEvent(ctx context.Context, h http.Handler, payload []byte) ([]byte, er
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	return json.Marshal(w.response())
+}
+
+type callerKey struct{}
+
+// Caller is the ARN of the principal whose signature AWS has checked (AuthType AWS_IAM of
+// a function URL, or the same of an HTTP API); empty for everybody else, and outside
+// Lambda. No header has a part in it:
+// docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html, requestContext.authorizer.iam.
+func Caller(ctx context.Context) string {
+	arn, _ := ctx.Value(callerKey{}).(string)
+	return arn
 }
 
 // request rebuilds the request as the sender made it. Header values are taken

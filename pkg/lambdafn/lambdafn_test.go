@@ -84,6 +84,25 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// Who asks is what AWS found out, never what the request says.
+func TestCaller(t *testing.T) {
+	for name, c := range map[string]struct{ context, want string }{
+		"nobody":     {`"http": {"method": "POST"}`, ""},
+		"by a token": {`"http": {"method": "POST"}, "authorizer": {"jwt": {"claims": {"sub": "eve"}}}`, ""},
+		"signed": {`"http": {"method": "POST"}, "authorizer": {"iam": {"userArn": "arn:aws:sts::123456789012:assumed-role/Operators/ada", "callerId": "x"}}`,
+			"arn:aws:sts::123456789012:assumed-role/Operators/ada"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := "none"
+			invoke(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = Caller(r.Context()) }), `{"rawPath": "/",
+				"headers": {"x-amzn-iam-user-arn": "eve", "requestcontext": "eve", "authorization": "Bearer eve"}, "body": "{}", "requestContext": {`+c.context+`}}`)
+			if got != c.want {
+				t.Errorf("caller %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestResponse(t *testing.T) {
 	tests := map[string]struct {
 		body string

@@ -1,0 +1,137 @@
+package operateapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/user"
+	"regexp"
+	"slices"
+	"strings"
+
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/operate"
+)
+
+// Authenticator finds out who sent a request. Its error is for the log; whoever sent the
+// request hears no more than that it may not.
+type Authenticator func(*http.Request) (operate.Operator, error)
+
+// ErrNobody: the request is not an operator's.
+var ErrNobody = errors.New("you are not an operator here")
+
+// Sessions lets in who has assumed one of the roles, under the name of the session. Only
+// the identity provider may choose that name, so the roles are those that nobody but the
+// provider can give: those of IAM Identity Center, or of which the trust policy ties
+// sts:RoleSessionName to the person. caller is the ARN that AWS authenticated, empty for
+// nobody; roles are ARNs.
+//
+// An invocation that does not come by the function URL can claim any caller: its policy
+// must allow lambda:InvokeFunction under the condition lambda:InvokedViaFunctionUrl only
+// (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html).
+func Sessions(caller func(context.Context) string, roles []string) (Authenticator, error) {
+	var known []string
+	for _, arn := range roles {
+		m := roleARN.FindStringSubmatch(arn)
+		if m == nil {
+			return nil, errors.New("a role of operators is not an ARN such as arn:aws:iam::123456789012:role/name")
+		}
+		known = append(known, "arn:"+m[1]+":sts::"+m[2]+":assumed-role/"+m[3])
+	}
+	if len(known) == 0 {
+		return nil, errors.New("no role of operators is named")
+	}
+	return func(r *http.Request) (operate.Operator, error) {
+		m := sessionARN.FindStringSubmatch(caller(r.Context()))
+		if m == nil {
+			return "", errors.New("the request has no session of a role")
+		}
+		if !slices.Contains(known, m[1]) {
+			return "", errors.New("the role of the session is not one of operators")
+		}
+		return operate.Operator(m[2]), nil
+	}, nil
+}
+
+// Of docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: the ARN of a
+// session has the name of the role without its path.
+var (
+	roleARN    = regexp.MustCompile(`^arn:(aws[a-z-]*):iam::([0-9]{12}):role/(?:[\x21-\x7e]+/)?([\w+=,.@-]{1,64})$`)
+	sessionARN = regexp.MustCompile(`^(arn:aws[a-z-]*:sts::[0-9]{12}:assumed-role/[\w+=,.@-]{1,64})/([\w+=,.@-]{2,64})$`)
+)
+
+// ValidRole reports whether Sessions takes the ARN.
+func ValidRole(arn string) bool { return roleARN.MatchString(arn) }
+
+// Token lets in who can read a file, under the name of the file's owner. Nobody else may
+// be able to read it: that is checked. It is for functions on one's own machine.
+func Token(path string) (Authenticator, error) {
+	token, err := ReadToken(path)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := ownerOf(path)
+	if err != nil {
+		return nil, fmt.Errorf("operator token: %w", err)
+	}
+	name := "uid-" + owner
+	if u, err := user.LookupId(owner); err == nil {
+		name = u.Username
+	}
+	want := sha256.Sum256([]byte("Bearer " + token.Reveal()))
+	return func(r *http.Request) (operate.Operator, error) {
+		// Of several headers the first would do for one reader and the last for another.
+		given := r.Header.Values("Authorization")
+		got := sha256.Sum256([]byte(strings.Join(given, "\n")))
+		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+			return "", errors.New("the request has not the token of this run")
+		}
+		return operate.Operator(name), nil
+	}, nil
+}
+
+// minToken is what 128 random bits take in base64.
+const minToken = 22
+
+// ReadToken reads the file of a token. It refuses a file that others can read.
+func ReadToken(path string) (identity.Secret, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return identity.Secret{}, fmt.Errorf("operator token: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return identity.Secret{}, fmt.Errorf("operator token: others can read %s; its mode must be 0600", path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return identity.Secret{}, fmt.Errorf("operator token: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if len(token) < minToken {
+		return identity.Secret{}, fmt.Errorf("operator token: %s is too short to be one", path)
+	}
+	return identity.NewSecret(token), nil
+}
+
+// Bearer is a transport that shows a token. It shows it to nothing but this machine.
+func Bearer(token identity.Secret, next http.RoundTripper) http.RoundTripper {
+	return bearer{token, next}
+}
+
+type bearer struct {
+	token identity.Secret
+	next  http.RoundTripper
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if host := r.URL.Hostname(); host != "127.0.0.1" && host != "::1" {
+		return nil, errors.New("a token of this machine is for this machine only")
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token.Reveal())
+	return b.next.RoundTrip(r)
+}

@@ -1,0 +1,137 @@
+package operateapi_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/operate"
+	"mfaflow/pkg/operateapi"
+)
+
+const role = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Operators_0123456789abcdef"
+
+// The operator is the session of a role that is named, and of no other principal.
+func TestSessions(t *testing.T) {
+	const session = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/"
+	caller := ""
+	who, err := operateapi.Sessions(func(context.Context) string { return caller }, []string{role})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for arn, want := range map[string]operate.Operator{
+		session + "ada@contoso.example": "ada@contoso.example",
+		"":                              "",
+		session:                         "",
+		session + "a b":                 "",
+		session + "ada/eve":             "",
+		session + "ada\n":               "",
+		"arn:aws:sts::999999999999:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/ada":    "",
+		"arn:aws-cn:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/ada": "",
+		"arn:aws:sts::123456789012:assumed-role/Deploy/ada":                                       "",
+		"arn:aws:sts::123456789012:federated-user/ada":                                            "",
+		"arn:aws:iam::123456789012:user/ada":                                                      "",
+		"arn:aws:iam::123456789012:root":                                                          "",
+		role:                                                                                      "",
+	} {
+		caller = arn
+		got, err := who(httptest.NewRequestWithContext(t.Context(), "POST", "/", nil))
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", arn, got, err)
+		}
+	}
+	for _, roles := range [][]string{nil, {""}, {"AWSReservedSSO_Operators"}, {role, "*"}, {"arn:aws:iam::123456789012:user/ada"}, {"arn:aws:iam::123456789012:role/a*"}} {
+		if _, err := operateapi.Sessions(func(context.Context) string { return "" }, roles); err == nil {
+			t.Errorf("roles %q are taken", roles)
+		}
+	}
+}
+
+func write(t *testing.T, text string, mode os.FileMode) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A token names the owner of its file, whatever else a request says.
+func TestToken(t *testing.T) {
+	const token = "abcdefghijklmnopqrstuvwxyz"
+	path := write(t, token+"\n", 0o600)
+	who, err := operateapi.Token(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mirror{}
+	client, url, _ := serve(t, m, who)
+	if _, err := client.Overview(t.Context()); !errors.Is(err, operateapi.ErrNobody) || m.id != "" {
+		t.Errorf("without a token: %v", err)
+	}
+	read, err := operateapi.ReadToken(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	authorized, err := operateapi.New(url, operateapi.Bearer(read, transport))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := authorized.Discard(t.Context(), "eve", nil, "r"); err != nil || m.asked[0] != operate.Operator(me.Username) {
+		t.Errorf("with the token: %v, %v, want %s", err, m.asked, me.Username)
+	}
+	for _, headers := range [][]string{{"Bearer x"}, {"Bearer " + token, "Bearer " + token}, {"Basic " + token}, {"bearer " + token}, {"Bearer  " + token}} {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+		r.Header["Authorization"] = headers
+		if by, err := who(r); err == nil || by != "" {
+			t.Errorf("%q is let in", headers)
+		}
+	}
+}
+
+func TestTokensThatAreNone(t *testing.T) {
+	for name, path := range map[string]string{
+		"others can read it": write(t, "abcdefghijklmnopqrstuvwxyz", 0o644),
+		"too short":          write(t, "abc", 0o600),
+		"not there":          filepath.Join(t.TempDir(), "no"),
+	} {
+		if _, err := operateapi.Token(path); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	// A token never leaves the machine.
+	r, _ := http.NewRequestWithContext(t.Context(), "POST", "https://x.example/", nil)
+	response, err := operateapi.Bearer(identity.NewSecret("secret"), through{nil}).RoundTrip(r)
+	if err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v, %v", response, err)
+	}
+}
+
+// Who is nobody learns nothing, not even which methods there are.
+func TestNobody(t *testing.T) {
+	for name, who := range map[string]operateapi.Authenticator{
+		"refused": func(*http.Request) (operate.Operator, error) { return "", errors.New("secret reason") },
+		"unnamed": always(""),
+	} {
+		m := &mirror{}
+		h := operateapi.Handler(m, who, slog.New(slog.DiscardHandler))
+		known, unknown := post(t, h, "POST", "/v1/overview", "{}"), post(t, h, "POST", "/v1/nosuch", "{")
+		strip := func(s string) string { before, _, _ := strings.Cut(s, `"correlationId"`); return before }
+		if known.Code != 403 || unknown.Code != 403 || strip(known.Body.String()) != strip(unknown.Body.String()) || strings.Contains(known.Body.String(), "secret") || m.id != "" {
+			t.Errorf("%s: %d %s, %d %s", name, known.Code, known.Body, unknown.Code, unknown.Body)
+		}
+	}
+}
