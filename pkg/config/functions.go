@@ -127,6 +127,30 @@ type IdentityRouter struct {
 	UnknownPersonAge time.Duration `split_words:"true" default:"24h" desc:"How long any other event waits for an unknown person"`
 }
 
+// Planning is what plans are made with: by the worker, who acts on them, and by
+// event-replay, who says beforehand what the worker would do.
+type Planning struct {
+	SourceScopes        SourceScopes  `split_words:"true" required:"true" desc:"Event types that each source may send, as JSON: {\"workday\": [\"employee.*\"]}"`
+	LeadTime            time.Duration `split_words:"true" default:"72h" desc:"How long before the start of work a joiner's pass is issued"`
+	PastStart           time.Duration `split_words:"true" default:"168h" desc:"How long after the start date a joiner is still given a pass without an operator"`
+	LeaverGrace         time.Duration `split_words:"true" default:"168h" desc:"How long a leaver's authentication methods are kept after the block"`
+	UnblockReturning    bool          `split_words:"true" default:"false" desc:"Unblock by itself when HR takes a leaving back or hires the person again; otherwise an operator releases it"`
+	SyncCheck           time.Duration `split_words:"true" default:"45m" desc:"When a blocked account that is synced from on-premises is looked at again"`
+	MaxEventAge         time.Duration `split_words:"true" default:"168h" desc:"Age from which mfa.* and risk.* events are flagged instead of run"`
+	SettleWindow        time.Duration `split_words:"true" default:"24h" desc:"How long further signals belong to an incident that was answered"`
+	OnRiskySignIn       Response      `split_words:"true" default:"flag" desc:"What follows risk.sign-in: record, flag, revoke, reregister or compromise"`
+	OnSessionRevoked    Response      `split_words:"true" default:"record" desc:"What follows session.revoked, as above"`
+	OnCredentialChanged Response      `split_words:"true" default:"record" desc:"What follows credential.changed, as above"`
+	OnMove              Response      `split_words:"true" default:"record" desc:"What follows employee.mover, as above"`
+	ReportOnly          bool          `split_words:"true" default:"false" desc:"Write what would have been done to accounts, and do none of it"`
+	PassOpensAt         TimeOfDay     `split_words:"true" default:"07:30" desc:"Local time of the start date at which a pass opens"`
+	DefaultTimeZone     TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
+	PassLifetime        time.Duration `split_words:"true" default:"8h" desc:"Lifetime of a pass, 10m to 720h; the tenant's policy may shorten it"`
+	PassOneTime         bool          `split_words:"true" default:"false" desc:"Issue passes that work once"`
+	ProtectedAccounts   ObjectIDs     `split_words:"true" desc:"Object ids of accounts that only two people may change, break-glass accounts first"`
+	ProtectRoleHolders  bool          `split_words:"true" default:"true" desc:"Protect everybody who holds or can activate a directory role"`
+}
+
 // IdentityWorker are the settings of the identity-worker function.
 type IdentityWorker struct {
 	Logging
@@ -138,31 +162,13 @@ type IdentityWorker struct {
 	ControlQueue string `split_words:"true" default:"control" desc:"Queue whose reserved sessions hold what all workers share"`
 	Drain
 	Breaker
-	SourceScopes          SourceScopes  `split_words:"true" required:"true" desc:"Event types that each source may send, as JSON: {\"workday\": [\"employee.*\"]}"`
-	LeadTime              time.Duration `split_words:"true" default:"72h" desc:"How long before the start of work a joiner's pass is issued"`
-	PastStart             time.Duration `split_words:"true" default:"168h" desc:"How long after the start date a joiner is still given a pass without an operator"`
-	LeaverGrace           time.Duration `split_words:"true" default:"168h" desc:"How long a leaver's authentication methods are kept after the block"`
-	UnblockReturning      bool          `split_words:"true" default:"false" desc:"Unblock by itself when HR takes a leaving back or hires the person again; otherwise an operator releases it"`
-	SyncCheck             time.Duration `split_words:"true" default:"45m" desc:"When a blocked account that is synced from on-premises is looked at again"`
-	MaxEventAge           time.Duration `split_words:"true" default:"168h" desc:"Age from which mfa.* and risk.* events are flagged instead of run"`
-	SettleWindow          time.Duration `split_words:"true" default:"24h" desc:"How long further signals belong to an incident that was answered"`
-	OnRiskySignIn         Response      `split_words:"true" default:"flag" desc:"What follows risk.sign-in: record, flag, revoke, reregister or compromise"`
-	OnSessionRevoked      Response      `split_words:"true" default:"record" desc:"What follows session.revoked, as above"`
-	OnCredentialChanged   Response      `split_words:"true" default:"record" desc:"What follows credential.changed, as above"`
-	OnMove                Response      `split_words:"true" default:"record" desc:"What follows employee.mover, as above"`
-	ReportOnly            bool          `split_words:"true" default:"false" desc:"Write what would have been done to accounts, and do none of it"`
+	Planning
 	SerialRemoval         bool          `split_words:"true" default:"false" desc:"Remove authentication methods one request after the other instead of in batches"`
-	PassOpensAt           TimeOfDay     `split_words:"true" default:"07:30" desc:"Local time of the start date at which a pass opens"`
-	DefaultTimeZone       TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
-	PassLifetime          time.Duration `split_words:"true" default:"8h" desc:"Lifetime of a pass, 10m to 720h; the tenant's policy may shorten it"`
-	PassOneTime           bool          `split_words:"true" default:"false" desc:"Issue passes that work once"`
 	Delivery              []Channel     `default:"manager" desc:"Channels for a pass in the order in which they are tried: manager, personal-mail, handover"`
 	MailSender            string        `split_words:"true" desc:"Mailbox that sends mail: passes by manager and personal-mail, and flags"`
 	PersonalMailUnchanged time.Duration `split_words:"true" default:"720h" desc:"How long a personal address must have stayed the same to be used"`
 	HandoverURL           string        `split_words:"true" desc:"Service that hands passes over; needed by handover"`
 	HandoverKey           Secret        `split_words:"true" desc:"Secret. Standard Webhooks key (whsec_) that signs what is handed over"`
-	ProtectedAccounts     ObjectIDs     `split_words:"true" desc:"Object ids of accounts that only two people may change, break-glass accounts first"`
-	ProtectRoleHolders    bool          `split_words:"true" default:"true" desc:"Protect everybody who holds or can activate a directory role"`
 }
 
 // function ties a deployed function to its settings.
@@ -254,18 +260,7 @@ func (c *IdentityWorker) problems() SettingsError {
 	p.queues([]string{"LANES_QUEUE", "FLAGS_QUEUE", "CONTROL_QUEUE"}, c.LanesQueue, c.FlagsQueue, c.ControlQueue)
 	c.Drain.check(&p)
 	c.Breaker.check(&p)
-	p.duration("LEAD_TIME", c.LeadTime, 0, 365*24*time.Hour)
-	p.duration("PAST_START", c.PastStart, 0, 365*24*time.Hour)
-	p.duration("LEAVER_GRACE", c.LeaverGrace, 0, 365*24*time.Hour)
-	p.duration("SYNC_CHECK", c.SyncCheck, time.Minute, 24*time.Hour)
-	p.duration("MAX_EVENT_AGE", c.MaxEventAge, time.Hour, 365*24*time.Hour)
-	p.duration("SETTLE_WINDOW", c.SettleWindow, time.Minute, 30*24*time.Hour)
-	// learn.microsoft.com/graph/api/resources/temporaryaccesspassauthenticationmethod:
-	// lifetimeInMinutes is 10 to 43200.
-	p.duration("PASS_LIFETIME", c.PassLifetime, 10*time.Minute, 43200*time.Minute)
-	if c.PassLifetime%time.Minute != 0 {
-		p.add("PASS_LIFETIME", "is not a whole number of minutes")
-	}
+	c.Planning.check(&p)
 	if len(c.Delivery) == 0 {
 		p.add("DELIVERY", "names no channel")
 	}
@@ -283,6 +278,21 @@ func (c *IdentityWorker) problems() SettingsError {
 		p.signingKey("HANDOVER_KEY", c.HandoverKey)
 	}
 	return p
+}
+
+func (c Planning) check(p *SettingsError) {
+	p.duration("LEAD_TIME", c.LeadTime, 0, 365*24*time.Hour)
+	p.duration("PAST_START", c.PastStart, 0, 365*24*time.Hour)
+	p.duration("LEAVER_GRACE", c.LeaverGrace, 0, 365*24*time.Hour)
+	p.duration("SYNC_CHECK", c.SyncCheck, time.Minute, 24*time.Hour)
+	p.duration("MAX_EVENT_AGE", c.MaxEventAge, time.Hour, 365*24*time.Hour)
+	p.duration("SETTLE_WINDOW", c.SettleWindow, time.Minute, 30*24*time.Hour)
+	// learn.microsoft.com/graph/api/resources/temporaryaccesspassauthenticationmethod:
+	// lifetimeInMinutes is 10 to 43200.
+	p.duration("PASS_LIFETIME", c.PassLifetime, 10*time.Minute, 43200*time.Minute)
+	if c.PassLifetime%time.Minute != 0 {
+		p.add("PASS_LIFETIME", "is not a whole number of minutes")
+	}
 }
 
 func (b Broker) check(p *SettingsError) {
@@ -439,7 +449,7 @@ func (p *SettingsError) signingKey(name string, v Secret) {
 }
 
 // Plan are the settings that plans are made with.
-func (c *IdentityWorker) Plan() plan.Settings {
+func (c Planning) Plan() plan.Settings {
 	return plan.Settings{
 		LeadTime: c.LeadTime, OpensAtHour: c.PassOpensAt.Hour, OpensAtMinute: c.PassOpensAt.Minute,
 		DefaultZone: c.DefaultTimeZone.Location, Lifetime: c.PassLifetime, OneTime: c.PassOneTime, PastStart: c.PastStart,

@@ -64,9 +64,6 @@ var (
 	sessionARN = regexp.MustCompile(`^(arn:aws[a-z-]*:sts::[0-9]{12}:assumed-role/[\w+=,.@-]{1,64})/([\w+=,.@-]{2,64})$`)
 )
 
-// ValidRole reports whether Sessions takes the ARN.
-func ValidRole(arn string) bool { return roleARN.MatchString(arn) }
-
 // Token lets in who can read a file, under the name of the file's owner. Nobody else may
 // be able to read it: that is checked. It is for functions on one's own machine.
 func Token(path string) (Authenticator, error) {
