@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -150,11 +151,13 @@ func (t *trail) describe(e entry) string {
 	switch {
 	case e.Audit != nil:
 		return words("audit:", e.Action, arrow(e.Decision), bracketed(e.Reason), e.Outcome)
+	case e.Message == "graph call" && e.App == "tenant-sweep" && e.Method == http.MethodGet && e.Status == http.StatusOK:
+		return "" // asked every few seconds; what it finds has lines of its own
 	case e.Message == "graph call":
 		return words(fmt.Sprint(e.Status), e.Method, t.named(unescaped(e.Path)), "by", e.App, bracketed(e.Note))
 	case e.Message == "delivery", e.Message == "change notification":
 		return words(fmt.Sprint(e.Status), e.Outcome, e.Type, t.named(e.User), e.Key, bracketed(e.Reason))
-	case e.Message == "subscription" && e.Outcome != "missing":
+	case e.Message == "subscription" && e.Outcome != "missing" && e.Outcome != "subscribed":
 		return words("subscription", e.Slot, e.Outcome, bracketed(e.Reason))
 	case e.Message == "sweep" && e.Events > 0:
 		return words("sweep:", fmt.Sprint(e.Events), "events from", e.Task)
