@@ -16,6 +16,10 @@ import (
 // when it comes near, when it moves and when it is withdrawn; what was told is kept
 // until it has passed.
 //
+// The id of a statement has the time of the reading before, which is the same when a
+// reading is repeated after a crash and never again: what HR withdrew and says a second
+// time is another statement, however much later, since a lane remembers keys for years.
+//
 // Somebody who has not started yet is no leaver: the end of a short contract is told
 // once it has begun, or it would replace the statement that begins it.
 func (r *run) employment(ctx context.Context) (told int, err error) {
@@ -53,9 +57,7 @@ func (r *run) employment(ctx context.Context) (told int, err error) {
 				continue
 			}
 			*s.told = s.is
-			is.Said++
-			is.At = r.now
-			some, err := r.one(EntraHR, fmt.Sprintf("%s.%s.%d.%s", t, s.is, is.Said, id), t, id, r.now, s.data(t, e, s.is, r.Zone))
+			some, err := r.one(EntraHR, fmt.Sprintf("%s.%s.%s.%d.%s", t, s.cancels, s.is, r.state.EmploymentAt.UnixMilli(), id), t, id, r.now, s.data(t, e, s.is, r.Zone))
 			if err != nil {
 				return 0, err
 			}
@@ -65,17 +67,20 @@ func (r *run) employment(ctx context.Context) (told int, err error) {
 	if err := r.tell(ctx, events); err != nil {
 		return 0, err
 	}
-	maps.DeleteFunc(after, func(_ identity.UserID, e *employment) bool {
-		return e.Hire < from && e.Leave < from && r.now.Sub(e.At) > forgotten
-	})
+	maps.DeleteFunc(after, func(_ identity.UserID, e *employment) bool { return e.Hire < from && e.Leave < from })
+	before, beforeAt := r.state.Employment, r.state.EmploymentAt
 	r.state.Employment, r.state.EmploymentAt = after, r.now
-	return len(events), r.save(ctx)
+	if err := r.save(ctx); err != nil {
+		r.state.Employment, r.state.EmploymentAt = before, beforeAt // or nothing else could be saved either
+		return len(events), err
+	}
+	return len(events), nil
 }
 
 // side is one end of an employment.
 type side struct {
 	first, moved event.Type
-	// cancels is what a withdrawal names.
+	// cancels is what a withdrawal names, and what tells the sides' statements apart.
 	cancels string
 	// put is where its date goes.
 	put func(*event.Employment, event.Date)
@@ -113,10 +118,6 @@ func (s side) data(t event.Type, e Employment, date string, zone *time.Location)
 	s.put(&d, at)
 	return d
 }
-
-// forgotten is how long what was told about a person is kept after it has passed: long
-// enough for the broker to have forgotten the ids, which are counted.
-const forgotten = 14 * 24 * time.Hour
 
 // near are the people whose dates are between from and the time ahead, and those who
 // were told to be and no longer are; gone are those of them who were deleted.

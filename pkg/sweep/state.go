@@ -84,10 +84,6 @@ type employment struct {
 	// Hire and Leave are calendar dates; empty when none, or when they were withdrawn.
 	Hire  string `json:"hire,omitempty"`
 	Leave string `json:"leave,omitempty"`
-	// Said counts the statements made, so that each has an id of its own.
-	Said int `json:"said"`
-	// At is when the last was made.
-	At time.Time `json:"at"`
 }
 
 func decodeState(raw []byte) (*state, error) {

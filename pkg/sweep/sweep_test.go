@@ -713,6 +713,11 @@ func TestEmployment(t *testing.T) {
 			{after: daily, left: day(5), want: "employee.last-day-changed mei " + none + " 2026-11-28"},
 			{after: daily, want: "employee.cancelled mei " + none + " " + none + " leaver"},
 		},
+		"a start and an end withdrawn at once": {
+			{left: day(7), want: "employee.leaver mei " + none + " 2026-11-30"},
+			{after: daily, hire: day(3), left: day(7), want: "employee.joiner mei 2026-11-26 " + none},
+			{after: daily, want: "employee.cancelled mei " + none + " " + none + " joiner, employee.cancelled mei " + none + " " + none + " leaver"},
+		},
 		"a last day that moves into the past": {
 			{left: day(7), want: "employee.leaver mei " + none + " 2026-11-30"},
 			{after: 2 * daily, left: day(1), want: "employee.last-day-changed mei " + none + " 2026-11-24"},
@@ -739,6 +744,72 @@ func TestEmployment(t *testing.T) {
 				w.want(fmt.Sprintf("step %d", i+1), w.told(dates), s.want)
 			}
 		})
+	}
+}
+
+// HR says the same thing a second time, long after it took it back. Lanes remember keys
+// for years, so it must go by another.
+func TestEmploymentSaidAgainIsAnotherStatement(t *testing.T) {
+	w := newWorld(t, sweep.PollEmployment)
+	w.Sweeper.EmploymentAhead = 80 * 24 * time.Hour
+	w.sweep()
+	last, told := t0.Add(70*24*time.Hour), map[string]string{}
+	for round := range 3 {
+		for _, at := range []time.Time{last, {}} {
+			w.tenant.employments[mei] = sweep.Employment{ID: mei, LeaveAt: at, Enabled: true}
+			w.after(24 * time.Hour)
+			said := w.told(func(e event.Event) string {
+				if told[e.Key] != "" {
+					t.Errorf("round %d: %s goes by the key of %s", round, e.Type, told[e.Key])
+				}
+				told[e.Key] = string(e.Type)
+				return ""
+			})
+			if said == "" {
+				t.Errorf("round %d: nothing told", round)
+			}
+		}
+		w.after(16 * 24 * time.Hour)
+	}
+}
+
+// crowded is a tenant where many start on one day.
+type crowded struct {
+	*tenant
+	starters []sweep.Employment
+}
+
+func (c crowded) Hires(context.Context, time.Time, time.Time, string) (sweep.Page[sweep.Employment], error) {
+	return sweep.Page[sweep.Employment]{Items: c.starters}, nil
+}
+
+// counted is a broker that takes everything.
+type counted map[string]int
+
+func (c counted) Send(_ context.Context, _ string, msgs ...queue.Message) error {
+	for _, m := range msgs {
+		c[m.Properties[queue.PropType]]++
+	}
+	return nil
+}
+
+// What is too much to remember is told, and does not keep the rest from being
+// remembered.
+func TestTooManyDatesDoNotStopTheRest(t *testing.T) {
+	w := newWorld(t, sweep.PollEmployment)
+	w.sweep()
+	var starters []sweep.Employment
+	for n := range 6000 {
+		starters = append(starters, sweep.Employment{ID: identity.UserID(fmt.Sprintf("20000000-0000-4000-8000-%012d", n)), HireDate: t0.Add(72 * time.Hour)})
+	}
+	sent := counted{}
+	w.Sweeper.Directory, w.Sweeper.Sender = crowded{w.tenant, starters}, sent
+	w.tenant.log = append(w.tenant.log, sweep.Change{ID: mei})
+	for range 3 {
+		w.after(5 * time.Minute)
+	}
+	if log := w.log.String(); !strings.Contains(log, "shorten the time ahead") || sent["employee.joiner"] != 3*len(starters) || sent["account.changed"] != 1 {
+		t.Errorf("%v, %s", sent, log)
 	}
 }
 
