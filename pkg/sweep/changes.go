@@ -58,6 +58,10 @@ func (r *run) nextChanges(ctx context.Context) (told int, more bool, err error) 
 	}
 	page, err := under(ctx, r.session, func(ctx context.Context) (Page[Change], error) { return r.Directory.Changes(ctx, link) })
 	if errors.Is(err, ErrResync) && link != "" {
+		if c.Gap != nil && c.Gap.To.Equal(r.now) { // and is so again: the next sweep may have better luck
+			c.Next = ""
+			return 0, false, errors.Join(err, r.save(ctx))
+		}
 		r.openGap(ctx)
 		return 0, true, r.save(ctx)
 	}

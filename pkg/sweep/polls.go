@@ -30,10 +30,10 @@ func poll[T any](ctx context.Context, r *run, w *window, overlap time.Duration,
 		}
 		w.Since, w.Until, w.Next = w.Done.Add(-overlap), r.now, ""
 	}
-	for {
+	for again := true; ; {
 		page, err := under(ctx, r.session, func(ctx context.Context) (Page[T], error) { return read(ctx, w.Since, w.Until, w.Next) })
-		if w.Next != "" && (errors.Is(err, ErrResync) || errors.Is(err, identity.ErrRefused)) {
-			w.Next = "" // the link is too old: read the window again
+		if again && w.Next != "" && (errors.Is(err, ErrResync) || errors.Is(err, identity.ErrRefused)) {
+			w.Next, again = "", false // the link is too old: read the window again, but not for ever
 			continue
 		}
 		if err != nil {

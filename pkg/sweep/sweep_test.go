@@ -651,6 +651,38 @@ func TestWindowGoesOn(t *testing.T) {
 	}
 }
 
+// A directory that refuses its own links holds nobody up for ever: what can be read is
+// told, the rest of the sweep goes on, and the next one tries again.
+func TestLinksThatNeverWork(t *testing.T) {
+	w := newWorld(t, sweep.PollRiskyUsers)
+	w.sweep()
+	w.tenant.everybody = []identity.UserID{mei, peter, amara}
+	for i, id := range w.tenant.everybody {
+		w.tenant.risky = append(w.tenant.risky, sweep.RiskyUser{ID: id, Level: identity.RiskHigh, State: identity.RiskStateAtRisk, UpdatedAt: t0.Add(time.Duration(i+1) * time.Minute)})
+	}
+	w.tenant.log, w.tenant.forgotten = []sweep.Change{{ID: mei}}, 1
+	broken := true
+	w.tenant.fail = func(call string) error {
+		if len(w.tenant.calls) > 100 {
+			t.Fatal("for ever")
+		}
+		if broken && strings.HasSuffix(call, "page:2") {
+			return sweep.ErrResync
+		}
+		return nil
+	}
+	w.after(5 * time.Minute)
+	w.after(5 * time.Minute)
+	if got := w.told(); !strings.Contains(got, "risk.user mei, risk.user peter") || !strings.Contains(got, "account.changed mei, account.changed peter") || strings.Contains(got, "amara") {
+		t.Error(got)
+	}
+	broken = false
+	w.after(5 * time.Minute)
+	if got := w.told(); !strings.Contains(got, "risk.user amara") || !strings.Contains(got, "account.changed amara") {
+		t.Error(got)
+	}
+}
+
 // One thing that the directory refuses, for a licence or a permission, does not keep
 // the others from being swept.
 func TestOneRefusalDoesNotStopTheRest(t *testing.T) {
