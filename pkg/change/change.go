@@ -182,14 +182,10 @@ const (
 
 // take puts the items that are ours on their queues.
 func (h *Handler) take(ctx context.Context, w http.ResponseWriter, r *http.Request, began time.Time, correlationID string) {
-	items, status, reason := receive(w, r)
-	if status != 0 {
+	j := judgement{handler: h, received: began, correlation: correlationID, dropped: map[string]int{}, looked: map[string]bool{}}
+	if status, reason := receive(w, r, j.judge); status != 0 {
 		h.refuse(ctx, w, began, status, reason, nil)
 		return
-	}
-	j := judgement{handler: h, received: began, correlation: correlationID, dropped: map[string]int{}, looked: map[string]bool{}}
-	for _, i := range items {
-		j.judge(i)
 	}
 	if err := h.send(ctx, j); err != nil {
 		h.refuse(ctx, w, began, http.StatusServiceUnavailable, "broker-unavailable", err)
@@ -199,28 +195,49 @@ func (h *Handler) take(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	h.report(ctx, began, j)
 }
 
-// receive reads a delivery, or says how it is refused.
-func receive(w http.ResponseWriter, r *http.Request) (items []item, status int, reason string) {
+// receive reads a delivery item by item, or says how it is refused; then no item counts.
+// Anybody can send one, so nothing of an item outlives judge that is not worth keeping:
+// all items together may take two hundred times the room of their text.
+func receive(w http.ResponseWriter, r *http.Request, judge func(item)) (status int, reason string) {
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, http.StatusUnsupportedMediaType, "content-encoding"
+		return http.StatusUnsupportedMediaType, "content-encoding"
 	}
 	if r.ContentLength > maxBody {
-		return nil, http.StatusRequestEntityTooLarge, "too-large"
+		return http.StatusRequestEntityTooLarge, "too-large"
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, http.StatusRequestEntityTooLarge, "too-large"
+		return http.StatusRequestEntityTooLarge, "too-large"
 	}
 	if err != nil {
-		return nil, http.StatusBadRequest, "body-cut-off"
+		return http.StatusBadRequest, "body-cut-off"
 	}
+	if strictjson.Check(body) != nil || !eachItem(body, judge) {
+		return http.StatusBadRequest, "not-decodable"
+	}
+	return 0, ""
+}
+
+// eachItem reports whether body, which is strict JSON, has the documented form.
+func eachItem(body []byte, judge func(item)) bool {
 	var delivery struct {
-		Value *[]item `json:"value"`
+		Value json.RawMessage `json:"value"`
 	}
-	if strictjson.Check(body) != nil || json.NewDecoder(bytes.NewReader(body)).Decode(&delivery) != nil || delivery.Value == nil {
-		return nil, http.StatusBadRequest, "not-decodable"
+	if json.Unmarshal(body, &delivery) != nil || !bytes.HasPrefix(delivery.Value, []byte("[")) {
+		return false
 	}
-	return *delivery.Value, 0, ""
+	items := json.NewDecoder(bytes.NewReader(delivery.Value))
+	if _, err := items.Token(); err != nil {
+		return false
+	}
+	for items.More() {
+		var i item
+		if items.Decode(&i) != nil {
+			return false
+		}
+		judge(i)
+	}
+	return true
 }
 
 // judgement is what a delivery comes to.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -291,6 +292,26 @@ func TestLargeForgedBatch(t *testing.T) {
 	}
 	if got := strings.Count(f.log.String(), `"outcome":"dropped"`); got != 1 || !strings.Contains(f.log.String(), `"items":10000`) {
 		t.Errorf("%d lines: %.300s", got, f.log)
+	}
+}
+
+// What anybody may send takes no room that grows with what it seems to hold: items that
+// are all kept take more than three hundred times their text.
+func TestRoomOfADelivery(t *testing.T) {
+	const size = 4<<20 - 64
+	for name, body := range map[string]string{
+		"items":   `{"value":[` + strings.Repeat(`{},`, size/3) + `{}]}`,
+		"numbers": `{"value":[],"x":[` + strings.Repeat(`0,`, size/2) + `0]}`,
+		"parts":   `{"value":[{"clientState":"` + strings.Repeat(`.`, size) + `"}]}`,
+	} {
+		f := newFixture(t)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		w := f.send(http.MethodPost, change.NotificationPath, strings.NewReader(body))
+		runtime.ReadMemStats(&after)
+		if taken := (after.TotalAlloc - before.TotalAlloc) / uint64(len(body)); w.Code != http.StatusAccepted || taken > 120 || !f.broker.empty() {
+			t.Errorf("%s: %d, %d bytes for each byte", name, w.Code, taken)
+		}
 	}
 }
 

@@ -26,6 +26,8 @@ const (
 	maxName = 30
 	// minKey is the size of a key in bytes below which it could be guessed.
 	minKey = 32
+	// maxLength is what Graph takes.
+	maxLength = 128
 )
 
 // Key is one named key.
@@ -86,6 +88,9 @@ func (k *Keys) Make(tenant, slot string) (identity.Secret, error) {
 // Check returns the slot of a client state that was made for the tenant with one of the
 // keys. It takes the same time for every code that is wrong.
 func (k *Keys) Check(state, tenant string) (slot string, ok bool) {
+	if len(state) > maxLength {
+		return "", false
+	}
 	parts := strings.Split(state, ".")
 	if len(parts) != 4 || parts[0] != version || k.byID[parts[1]] == nil || !isName(parts[2]) {
 		return "", false
