@@ -26,6 +26,10 @@ const (
 	// again is how often a key id that is not there makes us ask: key ids are free to
 	// make up.
 	again = time.Minute
+	// sure is how long after a reading an id that is not among the keys is taken to be
+	// wrong. Between then and the next reading it may be new: a token that is refused is
+	// lost, one that cannot be judged yet comes again.
+	sure = 5 * time.Second
 	// pause follows a failure when there is nothing to go on with, so that a burst of
 	// deliveries does not wait for one timeout after the other.
 	pause = 5 * time.Second
@@ -34,6 +38,8 @@ const (
 	// maxSet bounds an answer; a set of ten keys with certificates has 30 KiB.
 	maxSet = 256 << 10
 )
+
+var errMayBeNew = errors.New("the key id may be newer than the keys, which were read less than a minute ago")
 
 // Set is the key set at one URL. It is safe for concurrent use.
 type Set struct {
@@ -63,8 +69,8 @@ func New(url string, transport http.RoundTripper, now func() time.Time) *Set {
 }
 
 // Keys implements secevent.KeySource. It asks when the keys are an hour old, and for an
-// id that is not there at most once a minute. Keys read before outlive a failure by a
-// day, but an id that is not among them is then not known to be wrong.
+// id that is not there at most once a minute. An id that is still not there is wrong
+// only if the keys were read just now. Keys read before outlive a failure by a day.
 //
 // Who has made up an id lets nobody else wait: while somebody asks, keys that are
 // there are served.
@@ -92,10 +98,14 @@ func (s *Set) Keys(ctx context.Context, id string) (secevent.KeySet, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found := s.keys.Find(id)
-	if s.failed != nil && (len(found) == 0 || now.Sub(s.read) >= stale) {
+	switch {
+	case s.failed != nil && (len(found) == 0 || now.Sub(s.read) >= stale):
 		return nil, s.failed
+	case len(found) == 0 && now.Sub(s.read) >= sure:
+		return nil, errMayBeNew
+	default:
+		return found, nil
 	}
-	return found, nil
 }
 
 func (s *Set) due(now time.Time, known bool) bool {

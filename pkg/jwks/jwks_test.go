@@ -67,7 +67,10 @@ func TestCache(t *testing.T) {
 	if err := w.idp.Rotate(); err != nil {
 		t.Fatal(err)
 	}
-	w.now = w.now.Add(time.Minute)
+	w.now = w.now.Add(30 * time.Second)
+	w.wants("rotated since somebody made one up", "key-2", none, 3)
+	w.wants("the old one meanwhile", "key-1", 1, 3)
+	w.now = w.now.Add(30 * time.Second)
 	w.wants("rotated", "key-2", 1, 4)
 	w.wants("the old one", "key-1", 1, 4)
 	w.wants("any", "", 2, 4)
