@@ -54,6 +54,27 @@ type Received struct {
 	Token any
 }
 
+// Stored is a message as it lies in a queue, seen without a lock: it has no Token.
+type Stored struct {
+	Received
+	State State
+	// DeadReason and DeadDetail are why a dead letter is one.
+	DeadReason, DeadDetail string
+}
+
+// State is how a message lies in its queue. The zero value is invalid.
+type State int
+
+// The states.
+const (
+	// Active: whoever receives next may get it.
+	Active State = iota + 1
+	// Deferred: set aside; only its sequence number brings it back.
+	Deferred
+	// Scheduled: it comes later.
+	Scheduled
+)
+
 // ErrUnavailable: the broker did not accept in time or cannot be reached. The
 // message may have been accepted; sending it again under the same ID is safe.
 var ErrUnavailable = errors.New("broker unavailable")

@@ -40,13 +40,15 @@ type held struct {
 
 // Receiver opens a receiver on a queue without sessions. It connects at first use.
 // After queue.ErrUnavailable it may be used again, but a new one is the safer choice.
-func (c *Client) Receiver(queueName string) (*Receiver, error) {
+func (c *Client) Receiver(queueName string) (*Receiver, error) { return c.receiver(queueName, nil) }
+
+func (c *Client) receiver(queueName string, opts *azservicebus.ReceiverOptions) (*Receiver, error) {
 	conn, err := c.taker()
 	if err != nil {
 		return nil, err
 	}
 	defer c.taken(conn)
-	receiver, err := conn.client.NewReceiverForQueue(queueName, nil)
+	receiver, err := conn.client.NewReceiverForQueue(queueName, opts)
 	if err != nil {
 		return nil, fmt.Errorf("open receiver for %s: %w: %w", queueName, queue.ErrUnavailable, err)
 	}
