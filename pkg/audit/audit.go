@@ -44,6 +44,8 @@ type Record struct {
 	Action   string `json:"action"`
 	Decision string `json:"decision,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+	// Plan is the digest of the plan that an operator replayed by.
+	Plan string `json:"plan,omitempty"`
 	// Calls are the requests made to the directory, with the directory's own
 	// request ids.
 	Calls []correlation.Call `json:"-"`

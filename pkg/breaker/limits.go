@@ -86,17 +86,17 @@ func (l Limits) check() error {
 	return errors.Join(problems...)
 }
 
-// of is the limit and the percentage for a class.
-func (l Limits) of(c Class) (count, percent int) {
+// share is the limit and the percentage for a class.
+func (l Limits) share(c Class) (count, percent int) {
 	if c == ImmediateLeaver {
 		return l.ImmediateCount, l.ImmediatePercent
 	}
 	return l.Count, l.Percent
 }
 
-// limit is how many of the class's budget are let through in a tenant of people.
-func (l Limits) limit(c Class, people int) int {
-	count, percent := l.of(c)
+// Of is how many of the class's budget are let through in a tenant of people.
+func (l Limits) Of(c Class, people int) int {
+	count, percent := l.share(c)
 	if percent == 0 || people == 0 {
 		return count
 	}
@@ -105,7 +105,7 @@ func (l Limits) limit(c Class, people int) int {
 
 // admissible refuses requests that cannot be judged.
 func (l Limits) admissible(r Request) error {
-	_, percent := l.of(r.Class)
+	_, percent := l.share(r.Class)
 	switch {
 	case r.Key == "":
 		return errors.New("breaker: a request without an event key")

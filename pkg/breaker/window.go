@@ -91,7 +91,7 @@ func (w *window) advance(now time.Time, retention time.Duration) error {
 // reserve decides on a request and counts it if it is granted for the first time;
 // then the window has changed and must be written.
 func (w *window) reserve(r Request, l Limits) (d Decision, changed bool) {
-	d = Decision{Class: r.Class, Counted: w.count(r.Class.shares), Limit: l.limit(r.Class, r.People), Window: l.Window}
+	d = Decision{Class: r.Class, Counted: w.count(r.Class.shares), Limit: l.Of(r.Class, r.People), Window: l.Window}
 	total := w.count(anyClass)
 	digest := digestOf(r.Key)
 	switch {

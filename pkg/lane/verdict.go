@@ -63,6 +63,7 @@ const (
 	BehindOther    Reason = "behind-another-event"
 	BreakerTripped Reason = "breaker-tripped"
 	BlockRefused   Reason = "block-refused"
+	PlanChanged    Reason = "plan-changed"
 )
 
 // Finished ends the event with an outcome; detail is for people.
@@ -120,6 +121,9 @@ func (v Verdict) name() string {
 func (v Verdict) String() string {
 	return strings.TrimRight(fmt.Sprintf("%s: %s: %s", v.name(), v.reason, v.detail), ": ")
 }
+
+// Why is the reason of a wait, a hold or a dead letter, and the detail for people.
+func (v Verdict) Why() (Reason, string) { return v.reason, v.detail }
 
 // Done reports whether the event is over.
 func (v Verdict) Done() bool { return v.kind == finished }

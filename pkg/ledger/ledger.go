@@ -65,6 +65,9 @@ type Ledger struct {
 	Rehired time.Time `json:"rehired,omitzero"`
 	// Progress is how far events that act have come; it outlasts their waits.
 	Progress []Progress `json:"progress,omitempty"`
+	// Agreed are the keys of unfinished events that were replayed and found to do what
+	// their plan said: from there on they do what is left of it.
+	Agreed []string `json:"agreed,omitempty"`
 	// Block is a sign-in block that we wrote and have not lifted.
 	Block *Block `json:"block,omitempty"`
 	// Compromise is the last incident that we answered.
@@ -86,6 +89,9 @@ const (
 	// WouldHave is the end of an event in report-only mode. It does not count as
 	// handled: the event can be replayed live.
 	WouldHave Outcome = "would-have"
+	// Parked is the end of an event that was put on the quarantine queue. It does not
+	// count as handled either: it can be replayed from there.
+	Parked Outcome = "parked"
 )
 
 // Handled is a finished event.
@@ -329,7 +335,7 @@ func (l *Ledger) Finish(key string, receivedAt time.Time, outcome Outcome) {
 	if w := l.WaitingFor(key); w != nil {
 		l.Settle = append(l.Settle, w.Sequence)
 	}
-	if outcome == WouldHave {
+	if outcome == WouldHave || outcome == Parked {
 		l.Forget(key)
 		return
 	}
@@ -348,6 +354,7 @@ func (l *Ledger) Settled(sequence int64) {
 func (l *Ledger) Forget(key string) {
 	l.Waiting = slices.DeleteFunc(l.Waiting, func(w Waiting) bool { return w.Key == key })
 	l.Progress = slices.DeleteFunc(l.Progress, func(p Progress) bool { return p.Key == key })
+	l.Agreed = slices.DeleteFunc(l.Agreed, func(k string) bool { return k == key })
 	if l.Current != nil && l.Current.Key == key {
 		l.Current = nil
 	}
@@ -396,6 +403,13 @@ func (l *Ledger) Blocked(t event.Type, sequence int64) bool {
 		}
 	}
 	return false
+}
+
+// Agree records that the event does what its plan said.
+func (l *Ledger) Agree(key string) {
+	if !slices.Contains(l.Agreed, key) {
+		l.Agreed = append(l.Agreed, key)
+	}
 }
 
 // ProgressOf is how far the event has come; the zero value when it has not begun.

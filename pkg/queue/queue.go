@@ -40,6 +40,8 @@ const (
 	PropAttempt = "mfaflow-attempt"
 	// PropCommand is the decision an operator sends to a lane.
 	PropCommand = "mfaflow-command"
+	// PropPlan is the digest of what a replayed event was planned to do (plan.Digest).
+	PropPlan = "mfaflow-plan"
 )
 
 // Received is a message under lock.

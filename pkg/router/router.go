@@ -72,7 +72,12 @@ func (r *Router) place(ctx context.Context, t *lane.Turn, nobody func(context.Co
 	if namesItself(t.Event, who) {
 		return r.forward(ctx, t, identity.UserID(strings.ToLower(who.ObjectID)))
 	}
-	found, err := r.find(ctx, t, who)
+	guarded, cancel, err := t.Guard(ctx)
+	if err != nil {
+		return lane.Failed(ctx, err)
+	}
+	defer cancel()
+	found, err := r.find(guarded, t.Event, who)
 	if err != nil {
 		return lane.Failed(ctx, err)
 	}
@@ -90,6 +95,38 @@ func (r *Router) place(ctx context.Context, t *lane.Turn, nobody func(context.Co
 	}
 }
 
+// Preview says whose lanes the event would go to if it came now, or why to none:
+// flag.UnknownPerson, AmbiguousPerson or ConflictingPerson. It changes nothing.
+func (r *Router) Preview(ctx context.Context, e event.Event) (users []identity.UserID, why flag.Cause, err error) {
+	if e.UserID != "" {
+		return []identity.UserID{e.UserID}, "", nil
+	}
+	who, err := e.Person()
+	if err != nil || who.IsZero() {
+		return nil, "", fmt.Errorf("%w: data.person names nobody", event.ErrBadData)
+	}
+	if namesItself(e, who) {
+		return []identity.UserID{identity.UserID(strings.ToLower(who.ObjectID))}, "", nil
+	}
+	found, err := r.find(ctx, e, who)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case found.conflict:
+		return nil, flag.ConflictingPerson, nil
+	case len(found.matches) > 1 && !fansOut(e.Type):
+		return nil, flag.AmbiguousPerson, nil
+	case len(found.matches) == 0:
+		return nil, flag.UnknownPerson, nil
+	}
+	for _, a := range found.matches {
+		if len(found.matches) == 1 || a.Enabled {
+			users = append(users, a.ID)
+		}
+	}
+	return users, "", nil
+}
+
 // namesItself reports whether an object id alone says whose lane it is: a change of an
 // account is a reason to look, at an account that may be gone, and many come at once
 // when everybody is looked at again. Whoever looks reads the directory.
@@ -102,20 +139,15 @@ type findings struct {
 	conflict bool // somebody matched by one identifier and disagreed in another
 }
 
-func (r *Router) find(ctx context.Context, t *lane.Turn, who identity.Reference) (findings, error) {
-	guarded, cancel, err := t.Guard(ctx)
-	if err != nil {
-		return findings{}, err
-	}
-	defer cancel()
-	accounts, err := r.Directory.Find(guarded, who)
+func (r *Router) find(ctx context.Context, e event.Event, who identity.Reference) (findings, error) {
+	accounts, err := r.Directory.Find(ctx, who)
 	if err != nil {
 		return findings{}, err
 	}
 	var f findings
 	for _, a := range accounts {
 		ref := who
-		if a.CreatedAt.After(t.Event.Time) {
+		if a.CreatedAt.After(e.Time) {
 			ref.UserPrincipalName, ref.Mail = "", ""
 		}
 		agrees, matched := a.Matches(ref)
@@ -180,11 +212,16 @@ func (r *Router) message(t *lane.Turn, user identity.UserID, suffix string) (que
 	if err != nil {
 		return queue.Message{}, err
 	}
-	return queue.Message{
+	m := queue.Message{
 		ID: t.Message.ID + suffix, SessionID: string(user), Key: e.Key, CorrelationID: t.Message.CorrelationID,
 		ContentType: event.ContentType, Body: body,
 		Properties: map[string]string{queue.PropType: string(e.Type), queue.PropSource: e.Origin},
-	}, nil
+	}
+	// What was planned for the event goes on to the worker; a plan is about one person.
+	if planned := t.Message.Properties[queue.PropPlan]; planned != "" && suffix == "" {
+		m.Properties[queue.PropPlan] = planned
+	}
+	return m, nil
 }
 
 // park puts an event that cannot be given to anybody on the quarantine queue, as
@@ -204,7 +241,7 @@ func (r *Router) park(ctx context.Context, t *lane.Turn, cause flag.Cause, detai
 	if err := t.Flag(ctx, flag.Flag{Cause: cause, Reason: string(cause), Detail: detail}); err != nil {
 		return lane.Verdict{}, err
 	}
-	return lane.Finished(ledger.Done, "quarantined: "+detail), nil
+	return lane.Finished(ledger.Parked, "quarantined: "+detail), nil
 }
 
 // notFound waits for the person to be provisioned, and gives up in the end.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
+	"mfaflow/pkg/queue"
 )
 
 // Directory reads a person. identity.ErrNotFound, identity.ErrForbidden and
@@ -103,7 +105,7 @@ type Worker struct {
 // Handle implements lane.Handler.
 func (w *Worker) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
 	if !w.allowed(t.Event) {
-		return lane.DeadLetter(lane.OutOfScope, "the source may not send this type; correct its scope or find out who sent it"), nil
+		return outOfScope(), nil
 	}
 	if t.Event.UserID == "" || string(t.Event.UserID) != t.Message.SessionID {
 		return lane.DeadLetter(lane.BadEvent, "the event is in a lane that is not its person's; only the router writes to this queue"), nil
@@ -113,6 +115,34 @@ func (w *Worker) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error)
 		ctx = identity.Urgent(ctx)
 	}
 	return run.event(ctx)
+}
+
+// Preview says what Handle would decide on an event that came to the lane now, with
+// what it reads of the tenant (nil when the decision needs none). It changes nothing
+// and holds no lock, so that the answer may be another a moment later. The verdict is
+// what ends the event before there is a plan: it may not be run, or the tenant cannot
+// be read.
+func (w *Worker) Preview(ctx context.Context, e event.Event, l *ledger.Ledger, now time.Time) (p plan.Plan, t *plan.Tenant, v *lane.Verdict, err error) {
+	if !w.allowed(e) {
+		verdict := outOfScope()
+		return p, nil, &verdict, nil
+	}
+	p, v, err = decide(ctx, plan.Input{Event: e, Ledger: l, Settings: w.Settings, Now: now},
+		func(ctx context.Context, risk bool) (*plan.Tenant, error) {
+			t, _, err = w.read(ctx, e.UserID, risk)
+			return t, err
+		})
+	return p, t, v, err
+}
+
+// Look reads what a plan can depend on. The account is nil when there is none.
+func (w *Worker) Look(ctx context.Context, user identity.UserID) (*plan.Tenant, error) {
+	t, _, err := w.read(ctx, user, true)
+	return t, err
+}
+
+func outOfScope() lane.Verdict {
+	return lane.DeadLetter(lane.OutOfScope, "the source may not send this type; correct its scope or find out who sent it")
 }
 
 // allowed reports whether the event's source may send its type. An operator's word
@@ -159,29 +189,74 @@ func (r *run) event(ctx context.Context) (lane.Verdict, error) {
 	if verdict != nil {
 		return *verdict, nil
 	}
+	if !r.agreed(p) {
+		return lane.Hold(lane.PlanChanged, "replayed by a plan that said something else than what would be done now: "+inOneLine(p)).Approved(1, r.barred()...), nil
+	}
 	if err := r.remember(p); err != nil {
 		return lane.Verdict{}, err
 	}
 	return r.act(ctx, p)
 }
 
+// agreed reports whether an event that an operator replayed by a plan does what the plan
+// said (queue.PropPlan, plan.Digest). It is asked until it was once: who resumes halfway
+// does what is left. An operator's release is younger than the plan and takes its place.
+//
+// Only what does something, now or later, is compared. A decision that does less than
+// the operator agreed to harms nobody, and a hold is before an operator as it is.
+func (r *run) agreed(p plan.Plan) bool {
+	l, key := r.turn.Ledger, r.turn.Event.Key
+	planned := r.turn.Message.Properties[queue.PropPlan]
+	switch {
+	case planned == "", len(r.turn.Released) > 0, slices.Contains(l.Agreed, key):
+		return true
+	case planned == p.Digest():
+		l.Agree(key) // written before the next effect, or with the verdict
+		return true
+	default:
+		return p.Decision != plan.Act && p.Decision != plan.Wait
+	}
+}
+
+// inOneLine is a plan as operators read it.
+func inOneLine(p plan.Plan) string {
+	text := string(p.Decision)
+	if p.Reason != "" {
+		text += " (" + string(p.Reason) + ")"
+	}
+	if len(p.Steps) > 0 {
+		text += ": " + strings.Join(p.StepNames(), ", ")
+	}
+	return text
+}
+
 // decide plans, reading the tenant only when the plan depends on it. A verdict is
 // returned when the tenant could not be read.
 func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
-	in := plan.Input{
-		Event: r.turn.Event, Ledger: r.turn.Ledger, Settings: r.Settings, Now: r.turn.Now,
-		Attempt: r.turn.Attempt,
-	}
+	in := plan.Input{Event: r.turn.Event, Ledger: r.turn.Ledger, Settings: r.Settings, Now: r.turn.Now, Attempt: r.turn.Attempt}
 	for _, reason := range r.turn.Released {
 		in.Released = append(in.Released, plan.Reason(reason))
 	}
+	return decide(ctx, in, func(ctx context.Context, risk bool) (*plan.Tenant, error) {
+		ctx, cancel, err := r.turn.Guard(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer cancel()
+		r.tenant, r.registration, err = r.read(ctx, r.user, risk)
+		return r.tenant, err
+	})
+}
+
+// decide is the one way to a plan, for whoever acts on it and for whoever only wants
+// to know it.
+func decide(ctx context.Context, in plan.Input, read func(ctx context.Context, risk bool) (*plan.Tenant, error)) (plan.Plan, *lane.Verdict, error) {
 	p, err := plan.Decide(in)
 	if err == nil && p.Decision == plan.ReadTenant {
-		if r.tenant, err = r.read(ctx, p.NeedsRisk); err != nil {
+		if in.Tenant, err = read(ctx, p.NeedsRisk); err != nil {
 			verdict, err := lane.Failed(ctx, err)
 			return plan.Plan{}, &verdict, err
 		}
-		in.Tenant = r.tenant
 		p, err = plan.Decide(in)
 	}
 	if errors.Is(err, event.ErrBadData) {
@@ -194,43 +269,39 @@ func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
 // read reads everything a plan can depend on, at one moment and never from a
 // cache: a checkpoint does not spare the re-read. The reads do not depend on one
 // another, so a lane waits for the slowest of them and not for their sum.
-func (r *run) read(ctx context.Context, risk bool) (*plan.Tenant, error) {
-	ctx, cancel, err := r.turn.Guard(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer cancel()
+func (w *Worker) read(ctx context.Context, user identity.UserID, risk bool) (*plan.Tenant, identity.Registration, error) {
 	t := &plan.Tenant{}
+	var registration identity.Registration
 	missing := false
 	// The account comes first: without one every read fails, and only that of the
 	// account says why.
-	err = together(
+	err := together(
 		func() error {
-			account, err := r.Directory.Account(ctx, r.user)
+			account, err := w.Directory.Account(ctx, user)
 			t.Account, missing = &account, errors.Is(err, identity.ErrNotFound)
 			return err
 		},
-		func() (err error) { t.Membership, err = r.Directory.Membership(ctx, r.user); return err },
-		func() (err error) { t.ActiveRoles, t.EligibleRoles, err = r.Directory.Roles(ctx, r.user); return err },
-		func() (err error) { r.registration, err = r.Methods.MethodsAndDefault(ctx, r.user); return err },
-		func() (err error) { t.Passes, err = r.Passes.Passes(ctx, r.user); return err },
-		func() (err error) { t.Policy, err = r.Directory.PassPolicy(ctx); return err },
+		func() (err error) { t.Membership, err = w.Directory.Membership(ctx, user); return err },
+		func() (err error) { t.ActiveRoles, t.EligibleRoles, err = w.Directory.Roles(ctx, user); return err },
+		func() (err error) { registration, err = w.Methods.MethodsAndDefault(ctx, user); return err },
+		func() (err error) { t.Passes, err = w.Passes.Passes(ctx, user); return err },
+		func() (err error) { t.Policy, err = w.Directory.PassPolicy(ctx); return err },
 		func() error {
 			if !risk {
 				return nil
 			}
-			now, err := r.Risks.Risk(ctx, r.user)
+			now, err := w.Risks.Risk(ctx, user)
 			t.Risk = &now
 			return err
 		},
 	)
-	t.Methods = r.registration.Methods
+	t.Methods = registration.Methods
 	if missing {
-		return &plan.Tenant{}, nil
+		return &plan.Tenant{}, registration, nil
 	} else if err != nil {
-		return nil, err
+		return nil, registration, err
 	}
-	return t, nil
+	return t, registration, nil
 }
 
 // together runs reads at the same time and returns the error of the first in order
