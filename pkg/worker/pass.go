@@ -56,7 +56,7 @@ func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error)
 		return verdict, err
 	}
 	l.Pass.Delivered, l.Pass.Channel = true, to.Channel.Name()
-	return nil, nil
+	return nil, r.turn.Save(ctx)
 }
 
 // Waits between tries to deliver. The value is in memory meanwhile, so they are
