@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
 	"mfaflow/pkg/queue"
@@ -228,12 +229,22 @@ func (e PlannedEntry) decisionDigest() string {
 	return plan.Digest(e.Decision.Decision, e.Reason, e.Steps)
 }
 
+// SettingsDigest covers what the worker plans with: a plan made by other settings is out
+// of date.
+func SettingsDigest(s plan.Settings, scopes map[string]event.Scope, reportOnly bool) string {
+	zone := ""
+	if s.DefaultZone != nil { // a time zone encodes as an empty object
+		zone, s.DefaultZone = s.DefaultZone.String(), nil
+	}
+	return hash(s, zone, scopes, reportOnly)
+}
+
 func planDigest(settings string, entries []string) string { return hash(settings, entries) }
 
 func hash(parts ...any) string {
 	b, err := json.Marshal(parts)
 	if err != nil {
-		panic(err) // strings and numbers only
+		panic(err) // nothing here that JSON cannot hold
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
