@@ -97,6 +97,11 @@ func (t Type) IsStatement() bool {
 	}
 }
 
+// IsRepeatable reports whether nothing is done twice when the event comes twice: it makes
+// us look at the account as it is then, or tells a human. Anybody who fails to sign in
+// often enough causes any number of such events.
+func (t Type) IsRepeatable() bool { return t == AccountChanged || t == AccountLocked }
+
 // Scope is the set of event types a source may send. An entry is a full type or
 // a family such as "employee.*". The zero value allows nothing.
 type Scope []string

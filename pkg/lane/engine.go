@@ -401,8 +401,11 @@ func (v *visit) turn(ctx context.Context, ev event.Event, m queue.Received, w *l
 func (v *visit) decide(ctx context.Context, ev event.Event, m queue.Received, w *ledger.Waiting) (Verdict, error) {
 	now := v.engine.Now()
 	switch {
-	case w == nil && v.ledger.BelowFloor(ev.ReceivedAt):
+	case w == nil && v.ledger.BelowFloor(ev.Type, ev.ReceivedAt):
 		return Hold(BelowFloor, "the lane no longer remembers this far back: the event may have been handled before"), nil
+	case w == nil && ev.Type == event.AccountChanged && v.ledger.Blocked(ev.Type, m.Sequence) && v.ledger.WaitsBehind(ev.Type):
+		// What waits looks at the account as it is then. A lane that is held would fill up.
+		return Finished(ledger.Done, "another look at the account waits already"), nil
 	case v.ledger.Blocked(ev.Type, m.Sequence):
 		return Verdict{kind: behind, reason: BehindOther}, nil
 	case w != nil && !v.ready(*w):
@@ -462,7 +465,7 @@ func (v *visit) again(w ledger.Waiting) Verdict {
 func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, verdict Verdict, attempt int) (settle func() error, err error) {
 	switch verdict.kind {
 	case finished:
-		v.ledger.Finish(ev.Key, ev.ReceivedAt, verdict.outcome)
+		v.ledger.Finish(ev.Key, ev.Type, ev.ReceivedAt, verdict.outcome)
 		return func() error {
 			if err := v.session.Complete(ctx, m); err != nil {
 				return err

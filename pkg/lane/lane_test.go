@@ -541,6 +541,53 @@ func TestBelowTheFloorIsHeld(t *testing.T) {
 	}
 }
 
+// Whoever fails to sign in often enough fills the lane's memory; what was received before
+// and comes to the lane afterwards runs all the same.
+func TestLocksDoNotRaiseTheFloor(t *testing.T) {
+	w := newWorld(t)
+	w.decide = done
+	leaver := event.Event{
+		ID: "1", Source: "hr", Origin: "hr", Key: "hr:1", Type: event.Leaver, Time: t0, ReceivedAt: t0, UserID: anna,
+		Data: json.RawMessage(`{"person":{"employeeId":"E1042"}}`),
+	}
+	w.clock.Advance(time.Minute)
+	for i := range 100 {
+		w.post(fmt.Sprintf("lock-%d", i), event.AccountLocked)
+	}
+	w.work()
+	w.postAs(leaver, leaver.Key)
+	w.work()
+	if l := w.ledger(); len(w.effects) != 101 || len(l.Waiting) != 0 {
+		t.Errorf("%d effects, waiting %+v", len(w.effects), l.Waiting)
+	}
+	w.post("lock-0", event.AccountLocked) // the broker drops it
+	w.clock.Advance(8 * 24 * time.Hour)
+	w.post("lock-0", event.AccountLocked) // and no longer does
+	w.work()
+	if l := w.ledger(); len(w.effects) != 102 || len(l.Waiting) != 0 {
+		t.Errorf("%d effects, waiting %+v", len(w.effects), l.Waiting)
+	}
+}
+
+// However often an account changes, a lane that is held has one look at it waiting.
+func TestChangesDoNotFillALaneThatIsHeld(t *testing.T) {
+	w := newWorld(t)
+	w.decide = func(turn *lane.Turn) lane.Verdict {
+		if turn.Event.Type == event.Joiner && len(turn.Released) == 0 {
+			return lane.Hold("protected-person", "")
+		}
+		return lane.Finished(ledger.Done, "")
+	}
+	w.post("1", event.Joiner)
+	for i := range 200 {
+		w.post(fmt.Sprintf("change-%d", i), event.AccountChanged)
+	}
+	w.work()
+	if l, c := w.ledger(), w.counts(lanes); len(w.effects) != 1 || len(l.Waiting) != 2 || c.DeadLetter != 0 {
+		t.Errorf("effects %v, waiting %+v, %+v", w.effects, l.Waiting, c)
+	}
+}
+
 func TestNotAnEventIsDeadLettered(t *testing.T) {
 	w := newWorld(t)
 	w.decide = done

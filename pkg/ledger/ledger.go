@@ -46,7 +46,8 @@ type Ledger struct {
 	// Handled are the keys that are finished, oldest first.
 	Handled []Handled `json:"handled,omitempty"`
 	// Floor: an event received at or before it that is not in Handled may have
-	// been handled and forgotten. It is held, never run.
+	// been handled and forgotten. It is held, never run, unless it is repeatable:
+	// those are forgotten first, and move no floor.
 	Floor time.Time `json:"floor,omitzero"`
 	// Waiting are the deferred events, by sequence number.
 	Waiting []Waiting `json:"waiting,omitempty"`
@@ -99,6 +100,8 @@ type Handled struct {
 	Key        string    `json:"k"`
 	Outcome    Outcome   `json:"o"`
 	ReceivedAt time.Time `json:"t"`
+	// Repeatable is that of the event's type.
+	Repeatable bool `json:"r,omitempty"`
 }
 
 // Kind says why an event waits. The zero value is invalid.
@@ -303,9 +306,21 @@ func (l *Ledger) Admits(t event.Type) bool {
 	return err == nil && (free > room || t.Precedence() > 0 && free > urgentRoom)
 }
 
-// forgetOldest drops the oldest quarter of the handled keys and raises the floor.
+// forgetOldest drops the oldest quarter of the handled keys: those of repeatable events
+// as far as there are any, and otherwise any, which raises the floor.
 func (l *Ledger) forgetOldest() {
 	n := (len(l.Handled) + 3) / 4
+	repeatable := 0
+	l.Handled = slices.DeleteFunc(l.Handled, func(h Handled) bool {
+		if h.Repeatable && repeatable < n {
+			repeatable++
+			return true
+		}
+		return false
+	})
+	if repeatable > 0 {
+		return
+	}
 	for _, h := range l.Handled[:n] {
 		if h.ReceivedAt.After(l.Floor) {
 			l.Floor = h.ReceivedAt
@@ -324,14 +339,15 @@ func (l *Ledger) HandledAs(key string) (Outcome, bool) {
 	return "", false
 }
 
-// BelowFloor reports whether an event may have been handled and forgotten.
-func (l *Ledger) BelowFloor(receivedAt time.Time) bool {
-	return !l.Floor.IsZero() && !receivedAt.After(l.Floor)
+// BelowFloor reports whether an event may have been handled and forgotten, and must not
+// be handled again.
+func (l *Ledger) BelowFloor(t event.Type, receivedAt time.Time) bool {
+	return !t.IsRepeatable() && !l.Floor.IsZero() && !receivedAt.After(l.Floor)
 }
 
 // Finish records the end of an event and forgets that it waited or was current.
 // When it waited, its message remains to be settled.
-func (l *Ledger) Finish(key string, receivedAt time.Time, outcome Outcome) {
+func (l *Ledger) Finish(key string, t event.Type, receivedAt time.Time, outcome Outcome) {
 	if w := l.WaitingFor(key); w != nil {
 		l.Settle = append(l.Settle, w.Sequence)
 	}
@@ -339,7 +355,7 @@ func (l *Ledger) Finish(key string, receivedAt time.Time, outcome Outcome) {
 		l.Forget(key)
 		return
 	}
-	l.Handled = append(l.Handled, Handled{Key: key, Outcome: outcome, ReceivedAt: receivedAt})
+	l.Handled = append(l.Handled, Handled{Key: key, Outcome: outcome, ReceivedAt: receivedAt, Repeatable: t.IsRepeatable()})
 	// Oldest first by receipt, so that the floor stays below what is remembered.
 	slices.SortStableFunc(l.Handled, func(a, b Handled) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
 	l.Forget(key)
@@ -410,6 +426,11 @@ func (l *Ledger) Agree(key string) {
 	if !slices.Contains(l.Agreed, key) {
 		l.Agreed = append(l.Agreed, key)
 	}
+}
+
+// WaitsBehind reports whether an event of the type waits behind another one.
+func (l *Ledger) WaitsBehind(t event.Type) bool {
+	return slices.ContainsFunc(l.Waiting, func(w Waiting) bool { return w.Kind == Behind && w.Type == t })
 }
 
 // ProgressOf is how far the event has come; the zero value when it has not begun.

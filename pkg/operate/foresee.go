@@ -185,7 +185,7 @@ func (d *planning) foreseeLane(ctx context.Context, f foresight, ev event.Event)
 	if at, over := remembered(f, l); over {
 		return at
 	}
-	if l.BelowFloor(ev.ReceivedAt) {
+	if l.BelowFloor(ev.Type, ev.ReceivedAt) {
 		return f.decided(string(plan.Hold), string(lane.BelowFloor), "the lane no longer remembers this far back: look in the audit trail whether it was handled")
 	}
 	ctx, calls := correlation.Collect(ctx)
