@@ -100,6 +100,9 @@ func (r *run) detections(ctx context.Context) (int, error) {
 
 // signIns tells which failed sign-ins are their owner's trouble. The log takes one error
 // code at a time (learn.microsoft.com/graph/api/resources/signin documents no "in").
+//
+// Of the sign-ins of one person that met the same lock, the first that is read is told,
+// which is the latest: anybody may fail as often as they like.
 func (r *run) signIns(ctx context.Context) (told int, err error) {
 	for _, code := range event.SignInFailureCodes() {
 		w := r.state.SignIns[code]
@@ -107,10 +110,11 @@ func (r *run) signIns(ctx context.Context) (told int, err error) {
 			w = &window{}
 			r.state.SignIns[code] = w
 		}
+		locked := map[lock]bool{}
 		n, err := poll(ctx, r, w, signInOverlap,
 			func(ctx context.Context, since, until time.Time, link string) (Page[SignIn], error) {
 				return r.Directory.FailedSignIns(ctx, code, since, until, link)
-			}, r.failedSignIn)
+			}, func(s SignIn) ([]event.Event, error) { return r.failedSignIn(s, locked) })
 		if told += n; err != nil {
 			return told, fmt.Errorf("sign-ins with code %d: %w", code, err)
 		}
@@ -118,15 +122,24 @@ func (r *run) signIns(ctx context.Context) (told int, err error) {
 	return told, nil
 }
 
-func (r *run) failedSignIn(s SignIn) ([]event.Event, error) {
+type lock struct {
+	user  identity.UserID
+	cause event.LockCause
+}
+
+func (r *run) failedSignIn(s SignIn, told map[lock]bool) ([]event.Event, error) {
 	meaning, ok := event.ClassifySignIn(s.Code, s.Reason, s.Details)
+	met := lock{s.UserID, meaning.Lock}
 	switch {
 	case !ok || s.UserID == "":
 		return nil, nil
 	case meaning.Unrequested:
 		return r.one(EntraSignIns, s.ID, event.CodesUnrequested, s.UserID, s.At,
 			event.MFA{Person: reference(s.UserID), Channel: event.ChannelPush})
+	case told[met]:
+		return nil, nil
 	default:
+		told[met] = true
 		return r.one(EntraSignIns, s.ID, event.AccountLocked, s.UserID, s.At,
 			event.Lockout{Person: reference(s.UserID), Cause: meaning.Lock, Detail: "AADSTS" + strconv.Itoa(s.Code)})
 	}

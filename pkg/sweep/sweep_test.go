@@ -623,6 +623,26 @@ func TestSignIns(t *testing.T) {
 	w.want("late", w.told(show), "account.locked peter disabled AADSTS50057")
 }
 
+// Anybody may fail to sign in as often as they like: whom they lock out hears of it once
+// in each sweep, and again only when they go on.
+func TestManySignInsAreOneLock(t *testing.T) {
+	w := newWorld(t, sweep.PollSignIns)
+	w.sweep()
+	attack := func(name string) { // the log has the newest first
+		for i := range 7 {
+			w.tenant.signIns = slices.Insert(w.tenant.signIns, 0, sweep.SignIn{ID: fmt.Sprintf("%s%d", name, i), UserID: mei, At: w.clock.Now(), Code: 50053, Reason: "account is locked"})
+		}
+	}
+	attack("a")
+	w.after(5 * time.Minute)
+	w.want("told", w.told(), "account.locked mei")
+	w.after(5 * time.Minute)
+	w.want("told again", w.told(), "")
+	attack("b")
+	w.after(5 * time.Minute)
+	w.want("goes on", w.told(), "account.locked mei")
+}
+
 // A window that was interrupted goes on at its page; when the link is too old, it is
 // read again.
 func TestWindowGoesOn(t *testing.T) {
