@@ -100,7 +100,7 @@ func TestCommandLines(t *testing.T) {
 
 		"settings of all":        {args: []string{"config"}, code: 0, stdout: "| variable | default | read by | meaning |"},
 		"settings of one":        {args: []string{"config", "hr-events"}, code: 0, stdout: "| `MFAFLOW_LISTEN` |"},
-		"settings of nobody":     {args: []string{"config", "nobody"}, code: 2, stderr: "Error: unknown function \"nobody\": there are hr-events, graph-notifications, risk-signals, identity-router, identity-worker, flag-notifier, tenant-sweep\n"},
+		"settings of nobody":     {args: []string{"config", "nobody"}, code: 2, stderr: "Error: unknown function \"nobody\": there are hr-events, graph-notifications, risk-signals, identity-router, identity-worker, flag-notifier, tenant-sweep, event-replay\n"},
 		"check without a name":   {args: []string{"config", "--check"}, code: 2, stderr: "--check needs the name of a function"},
 		"check of bad settings":  {args: []string{"config", "hr-events", "--check"}, code: 1, stderr: "hr-events would not start:\nMFAFLOW_SOURCES is required\nMFAFLOW_SERVICEBUS_NAMESPACE is required, or MFAFLOW_SERVICEBUS_CONNECTION_STRING in development\nTry: mfaflow config hr-events\n"},
 		"functions not built":    {args: []string{"local", "--bin", "/nowhere"}, code: 1, stderr: "Error: function not built: /nowhere/flag-notifier\nTry: make build, or --bin FOLDER\n"},
@@ -168,6 +168,9 @@ func TestConfigCheck(t *testing.T) {
 		}, app...), []string{
 			"MFAFLOW_SESSIONS is not between 1 and 256", `MFAFLOW_RECORD_SOURCES: hr api "workday": mapping: `, "url: is not https",
 		}},
+		"operators of no role": {"event-replay", append([]string{
+			"MFAFLOW_SOURCE_SCOPES", `{"workday": ["employee.*"]}`, "MFAFLOW_DEFAULT_TIME_ZONE", "Europe/Berlin", "MFAFLOW_OPERATOR_ROLES", "arn:aws:iam::123456789012:user/hunter2",
+		}, app...), []string{"MFAFLOW_OPERATOR_ROLES: a role of operators is not an ARN such as"}},
 		"notifier with a bad key": {"flag-notifier", []string{
 			"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/", "MFAFLOW_FLAG_WEBHOOK_KEY", "hunter2", "MFAFLOW_IDLE_EXIT", "hunter2",
 		}, []string{

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -10,6 +11,7 @@ import (
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/hrapi"
 	"mfaflow/pkg/ingest"
+	"mfaflow/pkg/operateapi"
 	"mfaflow/pkg/setpoll"
 )
 
@@ -85,6 +87,8 @@ func refusal(settings config.Settings) error {
 		about("MFAFLOW_SOURCES", sourcesOpen(s.Ingest, true, !unread.Concern("MFAFLOW_SOURCE_KEYS")))
 	case *config.TenantSweep:
 		about("MFAFLOW_STREAMS", streamsOpen(s))
+	case *config.EventReplay:
+		about("MFAFLOW_OPERATOR_ROLES", operatorsOpen(s))
 	case *config.IdentityRouter:
 		about("MFAFLOW_RECORD_SOURCES", recordsOpen(s))
 	}
@@ -101,6 +105,14 @@ func sourcesOpen(s config.Ingest, streams, keys bool) error {
 	}
 	sources, err = ingest.WithKeys(sources, s.SourceKeys)
 	return errors.Join(err, ingest.Validate(sources, streams))
+}
+
+func operatorsOpen(s *config.EventReplay) error {
+	if len(s.OperatorRoles) == 0 {
+		return nil // the settings say what is missing
+	}
+	_, err := operateapi.Sessions(func(context.Context) string { return "" }, s.OperatorRoles)
+	return err
 }
 
 func streamsOpen(s *config.TenantSweep) error {

@@ -23,6 +23,10 @@ const prefix = "MFAFLOW"
 // sign events with. No function reads it.
 const SigningKey = "MFAFLOW_SIGNING_KEY"
 
+// OperationsURL is the variable from which the command line tool takes the URL of
+// event-replay. No function reads it.
+const OperationsURL = "MFAFLOW_OPERATIONS_URL"
+
 // Settings are those of one function: *HREvents, *RiskSignals,
 // *IdentityRouter, *IdentityWorker, *FlagNotifier.
 type Settings interface {
@@ -129,7 +133,7 @@ func misspelled(own []reflect.StructField) SettingsError {
 	if len(strangers) == 0 {
 		return nil
 	}
-	known := map[string]bool{SigningKey: true}
+	known := map[string]bool{SigningKey: true, OperationsURL: true}
 	for _, f := range functions() {
 		for _, x := range fields(reflect.TypeOf(f.settings).Elem()) {
 			known[variable(x)] = true

@@ -49,7 +49,7 @@ func TestUsage(t *testing.T) {
 	}
 	all, err := Usage("")
 	if err != nil || !strings.Contains(all, "| `MFAFLOW_LOG_LEVEL` | `INFO` | all |") ||
-		!strings.Contains(all, "| `MFAFLOW_LANES_QUEUE` | `lanes` | identity-router, identity-worker |") {
+		!strings.Contains(all, "| `MFAFLOW_LANES_QUEUE` | `lanes` | identity-router, identity-worker, event-replay |") {
 		t.Errorf("got %v\n%s", err, all)
 	}
 	if _, err := Usage("nobody"); !errors.Is(err, ErrUnknownFunction) {

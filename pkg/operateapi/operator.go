@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/user"
@@ -65,7 +66,8 @@ var (
 )
 
 // Token lets in who can read a file, under the name of the file's owner. Nobody else may
-// be able to read it: that is checked. It is for functions on one's own machine.
+// be able to read it: that is checked. It is for functions on one's own machine, and lets
+// in nobody from another, whatever they show.
 func Token(path string) (Authenticator, error) {
 	token, err := ReadToken(path)
 	if err != nil {
@@ -81,6 +83,9 @@ func Token(path string) (Authenticator, error) {
 	}
 	want := sha256.Sum256([]byte("Bearer " + token.Reveal()))
 	return func(r *http.Request) (operate.Operator, error) {
+		if host, _, err := net.SplitHostPort(r.RemoteAddr); err != nil || !loopback(host) {
+			return "", errors.New("the request comes from another machine")
+		}
 		// Of several headers the first would do for one reader and the last for another.
 		given := r.Header.Values("Authorization")
 		got := sha256.Sum256([]byte(strings.Join(given, "\n")))
@@ -89,6 +94,11 @@ func Token(path string) (Authenticator, error) {
 		}
 		return operate.Operator(name), nil
 	}, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
 }
 
 // minToken is what 128 random bits take in base64.
@@ -125,7 +135,7 @@ type bearer struct {
 }
 
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	if host := r.URL.Hostname(); host != "127.0.0.1" && host != "::1" {
+	if !loopback(r.URL.Hostname()) {
 		return nil, errors.New("a token of this machine is for this machine only")
 	}
 	r = r.Clone(r.Context())

@@ -3,6 +3,7 @@ package operateapi_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -95,9 +96,17 @@ func TestToken(t *testing.T) {
 	}
 	for _, headers := range [][]string{{"Bearer x"}, {"Bearer " + token, "Bearer " + token}, {"Basic " + token}, {"bearer " + token}, {"Bearer  " + token}} {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
-		r.Header["Authorization"] = headers
+		r.RemoteAddr, r.Header["Authorization"] = "127.0.0.1:1", headers
 		if by, err := who(r); err == nil || by != "" {
 			t.Errorf("%q is let in", headers)
+		}
+	}
+	for from, want := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "203.0.113.1:0": false, "": false, ":0": false} {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+		r.RemoteAddr = from
+		r.Header.Set("Authorization", "Bearer "+token)
+		if _, err := who(r); (err == nil) != want {
+			t.Errorf("from %q: %v", from, err)
 		}
 	}
 }
@@ -132,6 +141,47 @@ func TestNobody(t *testing.T) {
 		strip := func(s string) string { before, _, _ := strings.Cut(s, `"correlationId"`); return before }
 		if known.Code != 403 || unknown.Code != 403 || strip(known.Body.String()) != strip(unknown.Body.String()) || strings.Contains(known.Body.String(), "secret") || m.id != "" {
 			t.Errorf("%s: %d %s, %d %s", name, known.Code, known.Body, unknown.Code, unknown.Body)
+		}
+	}
+}
+
+// A stack is found as long as it runs, unless another one took over.
+func TestAnnounce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mfaflow", "operations.json")
+	if _, err := operateapi.Find(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("before: %v", err)
+	}
+	first, second := operateapi.Local{URL: "http://127.0.0.1:1", TokenFile: "/a"}, operateapi.Local{URL: "http://127.0.0.1:2", TokenFile: "/b"}
+	for _, l := range []operateapi.Local{first, second} {
+		if err := operateapi.Announce(path, l); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := operateapi.Find(path); err != nil || got != l {
+			t.Errorf("got %v, %v, want %v", got, err, l)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := operateapi.Withdraw(path, first); err != nil {
+		t.Error(err)
+	}
+	if got, err := operateapi.Find(path); err != nil || got != second {
+		t.Errorf("the second is withdrawn by the first: %v, %v", got, err)
+	}
+	if err := operateapi.Withdraw(path, second); err != nil {
+		t.Error(err)
+	}
+	if _, err := operateapi.Find(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after: %v", err)
+	}
+	if os.Getuid() == 0 {
+		foreign := write(t, `{"url":"http://127.0.0.1:1","tokenFile":"/a"}`, 0o600)
+		if err := os.Chown(foreign, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := operateapi.Find(foreign); err == nil {
+			t.Error("another user's file is believed")
 		}
 	}
 }

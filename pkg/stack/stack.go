@@ -117,8 +117,8 @@ type Stack struct {
 	HR *simhr.Server
 	// IDP is the identity provider that transmits Security Event Tokens.
 	IDP *simssf.Transmitter
-	// Dir holds what goes with this run: the simulator's certificate and the key of
-	// the HR system.
+	// Dir holds what goes with this run: the simulator's certificate, the key of the HR
+	// system and the token of the operator.
 	Dir string
 
 	options  Options
@@ -149,7 +149,7 @@ func Queues() []simbus.QueueConfig {
 // functions in the order in which they start: receivers before senders, and who must be
 // reached before who says where.
 func functions() []string {
-	return []string{"flag-notifier", "identity-worker", "identity-router", "hr-events", "risk-signals", "graph-notifications", "tenant-sweep"}
+	return []string{"flag-notifier", "identity-worker", "identity-router", "hr-events", "risk-signals", "graph-notifications", "tenant-sweep", "event-replay"}
 }
 
 // Start starts everything and returns once all functions serve, which they must do
@@ -174,6 +174,9 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if err := os.WriteFile(s.KeyFile(), []byte(s.sources[Source].key.Reveal()+"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.TokenFile(), []byte(rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}
 	if s.Bus, err = simbus.Start(ctx, simbus.Options{Queues: Queues()}); err != nil {
@@ -302,6 +305,12 @@ func (s *Stack) Wait(ctx context.Context) error {
 // KeyFile holds the key with which the HR system signs.
 func (s *Stack) KeyFile() string { return filepath.Join(s.Dir, "signing-key") }
 
+// TokenFile holds the token with which whoever started the stack operates it.
+func (s *Stack) TokenFile() string { return filepath.Join(s.Dir, "operator-token") }
+
+// OperationsURL is where event-replay answers operators; empty when it does not run.
+func (s *Stack) OperationsURL() string { return s.origin("event-replay") }
+
 func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
 
 // HREventsURL is where the HR system posts its events.
@@ -396,6 +405,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_FLAG_MAIL_TO=" + Operator,
 		"MFAFLOW_PROTECTED_ACCOUNTS=" + strings.Join(breakGlass[:], ","),
 		"MFAFLOW_CLIENT_STATE_KEYS=local:" + s.clientStateKey.Reveal(),
+		"MFAFLOW_OPERATOR_TOKEN_FILE=" + s.TokenFile(),
 		"MFAFLOW_NOTIFICATION_URL=" + s.origin("graph-notifications"),
 		"MFAFLOW_POLL=risky-users,detections,sign-ins", // employment comes from the HR system
 		// Long enough to see it wait, short enough to wait for.
