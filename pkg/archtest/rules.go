@@ -95,6 +95,7 @@ func Ours() Rules {
 			{Imported: "github.com/santhosh-tekuri/jsonschema/v6", TestsOnly: true},
 			{Imported: "github.com/spf13/cobra", Folders: []string{"pkg/cli"}},
 			{Imported: "golang.org/x/sync", Folders: []string{"pkg/graph"}},
+			{Imported: "golang.org/x/sys", Folders: []string{"pkg/cli"}},
 			{Imported: "github.com/google/go-cmp", TestsOnly: true},
 			{Imported: "github.com/standard-webhooks/standard-webhooks", TestsOnly: true},
 			{Imported: "go.uber.org/goleak", TestsOnly: true},

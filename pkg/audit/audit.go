@@ -91,6 +91,18 @@ func newLine(l link, r Record) line {
 	return out
 }
 
+// record is what newLine was made of.
+func (l line) record() Record {
+	r := l.Record
+	r.Duration = time.Duration(l.Milliseconds * float64(time.Millisecond))
+	for _, c := range l.Calls {
+		r.Calls = append(r.Calls, correlation.Call{
+			Method: c.Method, Path: c.Path, Status: c.Status, RequestID: c.RequestID, Duration: time.Duration(c.Milliseconds * float64(time.Millisecond)),
+		})
+	}
+	return r
+}
+
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Writer appends records to one chain. It is safe for concurrent use.

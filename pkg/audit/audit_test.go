@@ -227,3 +227,48 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// What was written is read, but no record that was changed.
+func TestRead(t *testing.T) {
+	var log bytes.Buffer
+	w := audit.NewWriter(&log, "event-replay")
+	var want []audit.Record
+	for i := range 3 {
+		r := audit.Record{
+			Key: fmt.Sprint("k", i), Correlation: "c", User: "u", Actor: "ada", Action: "discard", Outcome: "discarded", Started: time.Unix(int64(i), 0).UTC(),
+			Before: []identity.MethodKind{}, Calls: []correlation.Call{{Method: "GET", Path: "/v1.0/users/u", Status: 200, Duration: 1500 * time.Microsecond}}, Duration: time.Second,
+		}
+		if err := w.Write(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&log, `{"level":"INFO","msg":"operation"}`)
+		want = append(want, r)
+	}
+	text := log.String()
+	var got []audit.Record
+	collect := func(f audit.Found) error {
+		if !strings.Contains(text, string(f.Line)+"\n") || f.Sequence != int64(len(got)+1) || !strings.HasPrefix(f.Writer, "event-replay/") {
+			t.Errorf("found %+v", f)
+		}
+		got = append(got, f.Record)
+		return nil
+	}
+	if err := audit.Read(strings.NewReader(text), collect); err != nil {
+		t.Error(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	got = nil
+	err := audit.Read(strings.NewReader(strings.Replace(text, `"actor":"ada"`, `"actor":"eve"`, 1)), func(f audit.Found) error {
+		got = append(got, f.Record)
+		return nil
+	})
+	if err == nil || len(got) != 2 || got[0].Key != "k1" {
+		t.Errorf("%d records, %v", len(got), err)
+	}
+	stop := errors.New("enough")
+	if err := audit.Read(strings.NewReader(text), func(audit.Found) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -13,7 +13,9 @@ import (
 	"mfaflow/pkg/audit"
 )
 
-func newAudit() *cobra.Command { return group("audit", "Look into the audit trail", newAuditVerify()) }
+func newAudit() *cobra.Command {
+	return group("audit", "Look into the audit trail", newAuditVerify(), newAuditSearch())
+}
 
 func newAuditVerify() *cobra.Command {
 	return jsonFlag(&cobra.Command{

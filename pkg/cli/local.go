@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/operateapi"
 	simgraph "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/stack"
 )
@@ -37,7 +38,12 @@ func newLocal(env []string) *cobra.Command {
 		Short: "Run everything on this machine, play one joiner, serve until Ctrl-C",
 		Args:  checked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withLocal(cmd, o, env, func(ctx context.Context, l *local) error {
+			return withLocal(cmd, o, env, func(ctx context.Context, l *local) (err error) {
+				place, here := announcement(env), operateapi.Local{URL: l.OperationsURL(), TokenFile: l.TokenFile()}
+				if err := operateapi.Announce(place, here); err != nil {
+					return fmt.Errorf("tell the other commands where the stack is: %w", err)
+				}
+				defer func() { err = errors.Join(err, operateapi.Withdraw(place, here)) }()
 				if _, err := l.playJoiner(ctx); err != nil {
 					return err
 				}
@@ -121,6 +127,7 @@ func withLocal(cmd *cobra.Command, o stack.Options, env []string, do func(contex
 	fmt.Fprintf(l.out, "  risk-signals     %s\n", l.RiskSignalsURL(stack.RiskSystem))
 	fmt.Fprintf(l.out, "  Service Bus      %s  (admin %s)\n", l.Bus.ConnectionString(), l.Bus.AdminURL())
 	fmt.Fprintf(l.out, "  Microsoft Graph  %s  (GET /sim lists what else it answers)\n", l.Graph.URL())
+	fmt.Fprintf(l.out, "  event-replay     %s  (mfaflow queue finds it)\n", l.OperationsURL())
 	return do(ctx, l)
 }
 
@@ -242,9 +249,13 @@ Go on with these, in another terminal:
   # the manager's mailbox, and every call that the tenant answered
   curl %s/sim/mailboxes/%s
   curl %s/sim/requests
+  # what is stuck, and why somebody cannot sign in
+  %s queue
+  %s user show %s
 
 Ctrl-C ends it.
 `, l.Dir, stack.LateJoiner, self, filepath.Base(l.KeyFile()), filepath.Base(file), filepath.Base(file), l.HREventsURL(),
-		stack.LateJoiner, l.Graph.URL(), l.Graph.URL(), boss.Mail, l.Graph.URL())
+		stack.LateJoiner, l.Graph.URL(), l.Graph.URL(), boss.Mail, l.Graph.URL(),
+		self, self, stack.ModelJoiner)
 	return nil
 }
