@@ -22,14 +22,14 @@
 // make sim-mutations switches each guarantee off in turn (type Mutation) and wants a
 // seed that notices. The first that does, from 1 on:
 //
-//	ledger written late      39   a pass of ours is held as a foreign one
+//	ledger written late      97   a pass of ours is held as a foreign one
 //	handled keys forgotten   21   a statement that ran runs again
 //	statements forgotten    100   an earlier statement acts after a later one
 //	no gate                   5   an event overtakes one that is retried
 //	no precedence             2   an event waits behind one that it may pass
 //	lost lock ignored        10   a worker acts in a lane that another one has
 //	no wake-up                1   nothing brings a waiting event back
-//	completed, not deferred   2   an event is lost
+//	completed, not deferred   1   an event is lost
 //	no flags                  2   a hold that nobody is told about
 //	recipient of the event   72   the pass goes to an address of the event
 //	delivered twice          11   two passes for one event
@@ -41,7 +41,7 @@
 //	risk not read again      39   a compromise without a risk
 //	incidents forgotten      66   one incident is answered twice
 //	starts not counted       11   an event is started again and again
-//	pass logged              11   a pass value in the log
+//	pass logged               6   a pass value in the log
 //	no grace period           4   a leaver's methods go at once
 //	no scope                 28   a source acts beyond its scope
 //	no look after a sync     87   a block that a synchronisation undid
