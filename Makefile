@@ -14,7 +14,7 @@ FROM      ?= 1
 RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow|simulation|cmd/sim)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all build package test check fmt vet lint arch race crash sim sim-mutations fuzz bench clean FORCE
+.PHONY: help run demo demo-all build package test check fmt vet lint arch race crash sim sim-mutations fuzz bench screenshots clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ fuzz: ## run every fuzz target for FUZZTIME=20s
 bench: build ## measure speed and size against the bounds of the design (EVENTS=10000 mixed events)
 	@$(BUILD) -o dist/bare ./pkg/bench/testdata/bare
 	@go run ./pkg/cmd/bench $(if $(EVENTS),-events $(EVENTS))
+
+screenshots: ## write screenshots of the console to .github/screenshots (needs chromium)
+	@mkdir -p .github/screenshots
+	go test ./pkg/console -count=1 -run '^TestScreenshots$$' -screenshots $(CURDIR)/.github/screenshots
 
 clean: ## remove what was built
 	rm -rf dist

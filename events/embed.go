@@ -9,6 +9,12 @@ import (
 	"io/fs"
 )
 
+//go:embed README.md
+var page string
+
+// Page is the catalogue's page, in Markdown; its runbook is read by pkg/runbook.
+func Page() string { return page }
+
 //go:embed schemas samples invalid mappings hr risk golden
 var files embed.FS
 

@@ -50,7 +50,7 @@ func Ours() Rules {
 			{
 				Name: "application",
 				Folders: []string{
-					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/operate", "pkg/router", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
+					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/operate", "pkg/router", "pkg/runbook", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
 				},
 				Imports: []string{"catalogue", "domain"},
 			},
@@ -75,7 +75,7 @@ func Ours() Rules {
 			{Name: "simulator", Folders: []string{"pkg/sim"}, Imports: []string{"catalogue"}},
 			{
 				Name:    "tool",
-				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/flow", "pkg/simulation", "pkg/stack"},
+				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/console", "pkg/flow", "pkg/simulation", "pkg/stack"},
 				Imports: []string{"catalogue", "domain", "application", "adapter", "simulator"},
 			},
 		},
@@ -96,6 +96,7 @@ func Ours() Rules {
 			{Imported: "github.com/spf13/cobra", Folders: []string{"pkg/cli"}},
 			{Imported: "golang.org/x/sync", Folders: []string{"pkg/graph"}},
 			{Imported: "golang.org/x/sys", Folders: []string{"pkg/cli"}},
+			{Imported: "github.com/chromedp/", TestsOnly: true},
 			{Imported: "github.com/google/go-cmp", TestsOnly: true},
 			{Imported: "github.com/standard-webhooks/standard-webhooks", TestsOnly: true},
 			{Imported: "go.uber.org/goleak", TestsOnly: true},
