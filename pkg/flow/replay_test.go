@@ -6,20 +6,20 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"mfaflow/pkg/audit"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/flag"
-	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/operate"
 	"mfaflow/pkg/queue"
-	"mfaflow/pkg/servicebus"
-	sbsim "mfaflow/pkg/sim/servicebus"
+	graphsim "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/telemetry"
 )
 
@@ -243,12 +243,651 @@ func TestReplayOfAJoiner(t *testing.T) {
 	}
 }
 
-var (
-	_ = event.Joiner
-	_ = graph.New
-	_ = identity.NewSecret
-	_ = ledger.Done
-	_ = queue.ErrGone
-	_ = servicebus.New
-	_ sbsim.Counts
-)
+// stuck puts a joiner's event among the dead letters of the lanes.
+func (w *world) stuck(id, employeeID string) {
+	w.t.Helper()
+	w.post(w.joiner(id, employeeID, start), 202)
+	w.visit("inbound")
+	w.giveUp("lanes", 1, lane.Poison)
+}
+
+// only is the one entry of a plan.
+func only(t *testing.T, p operate.Plan) operate.PlannedEntry {
+	t.Helper()
+	if len(p.Entries) != 1 {
+		t.Fatalf("%d entries", len(p.Entries))
+	}
+	return p.Entries[0]
+}
+
+func TestReplayOfWhatIsDoneChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	w.stuck("m1", "E1004")
+	w.replayed(d, w.plan(d, everything), "replayed")
+	w.work()
+	writes := w.writes()
+	e := event.Event{
+		ID: "m1", Source: "https://hr.contoso.example", Type: event.Joiner, Time: leadUp, ReceivedAt: leadUp, Origin: "hr", Key: "hr:m1", UserID: lenaID,
+		Data: []byte(`{"person":{"employeeId":"E1004"},"startDate":"2026-11-30"}`),
+	}
+	w.toLane(e, "~again")
+	w.giveUp("lanes", 1, lane.Poison)
+	p := w.plan(d, everything)
+	if got := only(t, p); got.Decision.Decision != operate.AlreadyDone || p.Summary.Done != 1 {
+		t.Errorf("%+v", got)
+	}
+	w.replayed(d, p, "replayed")
+	w.work()
+	if w.writes() != writes {
+		t.Error("it was done twice")
+	}
+	w.onePass()
+}
+
+func TestReplayOfAnObsoleteJoiner(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.stuck("m1", "E1027")
+	w.clock.Advance(time.Hour)
+	w.post(w.leaver("l1", "E1027", map[string]any{"immediate": true, "lastDay": "2026-11-23", "timeZone": berlin}), 202)
+	w.work()
+	writes := w.writes()
+	p := w.plan(d, everything)
+	if got := only(t, p); got.Decision.Decision != "obsolete" || p.Summary.Obsolete != 1 {
+		t.Errorf("%+v", got)
+	}
+	w.replayed(d, p, "replayed")
+	w.work()
+	if w.writes() != writes || w.enabled(victor) || w.outcome(victorID, "hr:m1") != ledger.Obsolete {
+		t.Errorf("a joiner replayed after the leaver: %s", w.outcome(victorID, "hr:m1"))
+	}
+}
+
+// A person whom two operators must agree on: planned as held, held by the lane, then
+// released by two, neither of them the subject or the requester.
+func TestReplayOfAProtectedPerson(t *testing.T) {
+	const helena, user = "helena.strand@contoso.example", "10000000-0000-4000-8000-000000000015"
+	w := newWorld(t)
+	d := w.desk()
+	n, _ := w.notified()
+	w.post(w.reregister("h1", helena, map[string]any{"mode": "full"}), 202)
+	w.visit("inbound")
+	w.giveUp("lanes", 1, lane.Poison)
+	p := w.plan(d, everything)
+	if got := only(t, p); got.Decision.Decision != "hold" || got.Reason != "protected-person" || p.Summary.Held != 1 {
+		t.Fatalf("%+v", got)
+	}
+	w.replayed(d, p, "replayed")
+	w.work()
+	w.tell(n)
+	flags, err := d.Flags(t.Context(), operate.FlagFilter{Holds: true}, "", 0)
+	w.must(err)
+	if len(flags.Items) != 1 || flags.Items[0].Needs != 2 || flags.Items[0].Reason != "protected-person" {
+		t.Fatalf("%+v", flags)
+	}
+	word := operate.Word{Flag: flags.Items[0].Number, Decision: lane.Release, Reason: "spoken to her"}
+	for _, barred := range []operate.Operator{helena, "HELENA.strand@contoso.example", user, daniela} {
+		if _, err := d.Decide(t.Context(), barred, word); !errors.Is(err, operate.ErrRefused) {
+			t.Errorf("%s may decide: %v", barred, err)
+		}
+	}
+	if _, err := d.Resolve(t.Context(), operator, []int64{word.Flag}, "tidy up"); err != nil || w.counts("flags").Deferred != 1 {
+		t.Errorf("a standing hold was resolved: %v", err)
+	}
+	for range 2 { // saying it twice is saying it once
+		if o, err := d.Decide(t.Context(), "olga", word); err != nil || o.Outcome != "sent" {
+			t.Errorf("%+v, %v", o, err)
+		}
+		w.work()
+	}
+	if flags, err = d.Flags(t.Context(), operate.FlagFilter{}, "", 0); err != nil || fmt.Sprint(flags.Items[0].Approvals) != "[olga]" || w.writes() != 0 {
+		t.Errorf("%+v, %v, %d writes", flags.Items, err, w.writes())
+	}
+	if o, err := d.Decide(t.Context(), "piotr", word); err != nil || o.Outcome != "sent" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	w.settle()
+	w.delivers("grace.winther@contoso.example", helena)
+	if c := w.counts("flags"); c.Deferred != 0 {
+		t.Errorf("the flag of the hold is still open: %+v", c)
+	}
+	if o, err := d.Decide(t.Context(), "piotr", word); err != nil || o.Outcome != "gone" {
+		t.Errorf("a word about a flag that is closed: %+v, %v", o, err)
+	}
+}
+
+// What changes between plan and replay is held for an operator, and the others go on.
+func TestReplayByAStalePlanIsHeld(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	w.stuck("m1", "E1004")
+	w.stuck("m2", "X2001")
+	p := w.plan(d, everything)
+	first := w.plan(d, operate.Selection{IDs: []operate.ID{p.Entries[0].ID}})
+	w.issueByHand(lenaID) // by now there is a pass: it would be held anyway
+	w.replayed(d, p, "replayed", "replayed")
+	w.work()
+	if got := w.waits(lenaID); got != "held: foreign-pass" {
+		t.Errorf("lane %s", got)
+	}
+	if got := w.delivered(amara); len(got) != 1 {
+		t.Errorf("%d passes delivered: the other entry should have gone on", len(got))
+	}
+	if first.Entries[0].Digest != p.Entries[0].Digest {
+		t.Error("the digest of an entry depends on what else is selected")
+	}
+}
+
+// The event would now do something, and something else.
+func TestReplayThatWouldDoSomethingElseIsHeld(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	n, _ := w.notified()
+	w.stuck("m1", "E1004") // the pass is due a week later
+	p := w.plan(d, everything)
+	if got := only(t, p); got.Decision.Decision != "wait" || got.Reason != "due-later" || p.Summary.Waiting != 1 {
+		t.Fatalf("%+v", got)
+	}
+	w.clock.Set(leadUp) // and now it is due
+	w.replayed(d, p, "replayed")
+	w.work()
+	if got := w.waits(lenaID); got != "held: plan-changed" || w.writes() != 0 {
+		t.Fatalf("lane %s, %d writes", got, w.writes())
+	}
+	w.tell(n)
+	flags, err := d.Flags(t.Context(), operate.FlagFilter{User: lenaID}, "", 0)
+	w.must(err)
+	if len(flags.Items) != 1 || !strings.Contains(flags.Items[0].Detail, "issue-pass") {
+		t.Fatalf("%+v", flags.Items)
+	}
+	if _, err := d.Decide(t.Context(), operator, operate.Word{Flag: flags.Items[0].Number, Decision: lane.Release, Reason: "yes"}); err != nil {
+		t.Fatal(err)
+	}
+	w.work()
+	if w.outcome(lenaID, "hr:m1") != ledger.Done || len(w.delivered(amara)) != 1 {
+		t.Errorf("lane %+v", w.ledger(lenaID))
+	}
+}
+
+// What a plan agreed to outlives the wait and a worker that dies halfway.
+func TestReplayedLeaverGoesOnAfterItsWait(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.post(w.leaver("l1", "E1027", map[string]any{"immediate": true, "lastDay": "2026-11-23", "timeZone": berlin}), 202)
+	w.visit("inbound")
+	w.giveUp("lanes", 1, lane.Poison)
+	w.replayed(d, w.plan(d, everything), "replayed")
+	w.work()
+	if got := w.waits(victorID); got != "planned: grace-period" || w.enabled(victor) {
+		t.Fatalf("lane %s", got)
+	}
+	w.at(t0.Add(8 * 24 * time.Hour))
+	if w.outcome(victorID, "hr:l1") != ledger.Done || len(w.methods(victor)) != 0 || len(w.ledger(victorID).Agreed) != 0 {
+		t.Errorf("%+v", w.ledger(victorID))
+	}
+}
+
+func TestReplayOfWhatTheRouterGaveUp(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	w.post(w.joiner("m1", "E1040", start), 202) // nobody yet
+	w.giveUp("inbound", 1, lane.UnknownPerson)
+	if got := only(t, w.plan(d, everything)); got.Decision.Decision != "no-user" || got.Reason != string(flag.UnknownPerson) {
+		t.Errorf("%+v", got)
+	}
+	_, err := w.tenant.Provision("E1040")
+	w.must(err)
+	p := w.plan(d, everything)
+	if got := only(t, p); got.Decision.Decision != "act" || got.Lane == "" {
+		t.Fatalf("%+v", got)
+	}
+	w.replayed(d, p, "replayed")
+	w.work()
+	if got := w.outcome(p.Entries[0].Lane, "hr:m1"); got != ledger.Done {
+		t.Errorf("ended %q", got)
+	}
+}
+
+// What was ambiguous is replayed out of the quarantine once it is not.
+func TestReplayOutOfTheQuarantine(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	w.post(w.joiner("m1", "E1021", start), 202)
+	w.work()
+	if got := only(t, w.plan(d, everything)); got.Reason != string(flag.AmbiguousPerson) {
+		t.Errorf("%+v", got)
+	}
+	twins, err := w.graph.Find(t.Context(), identity.Reference{EmployeeID: "E1021"})
+	w.must(err)
+	w.must(w.tenant.Delete(string(twins[0].ID)))
+	p := w.plan(d, everything)
+	got := only(t, p)
+	if got.Lane != string(twins[1].ID) || got.Unplannable != "" {
+		t.Fatalf("%+v", got)
+	}
+	w.replayed(d, p, "replayed")
+	w.work()
+	l := w.ledger(got.Lane)
+	if _, done := l.HandledAs("hr:m1"); !done && l.WaitingFor("hr:m1") == nil {
+		t.Errorf("it did not reach the lane: %+v", l)
+	}
+	if c := w.counts("quarantine"); c.Active+c.Deferred != 0 {
+		t.Errorf("quarantine %+v", c)
+	}
+}
+
+// What is no event, and what only its sender can put right, says so and is left alone.
+func TestWhatCannotBeReplayed(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.must(w.client.Send(t.Context(), "lanes",
+		queue.Message{ID: "no-event", SessionID: lenaID, Key: "k1", Body: []byte(`{"not":"an event"}`)},
+		queue.Message{ID: "wake", SessionID: lenaID, Key: "k2"},
+		lane.Command{Decision: lane.Release, Sequence: 1, Operator: "olga"}.Message(lenaID, ""),
+	))
+	w.giveUp("lanes", 3, lane.BadEvent)
+	w.must(w.client.Send(t.Context(), "control", queue.Message{ID: "c", SessionID: "s", Key: "k4", Body: []byte("{}")}))
+	w.giveUp("control", 1, lane.BadEvent)
+	parked := map[string]string{queue.PropSource: "bamboohr", queue.PropReason: "mapping-failed"}
+	w.must(w.client.Send(t.Context(), "quarantine",
+		queue.Message{ID: "mapped", Key: "k5", ContentType: "application/json", Body: []byte(`{"employee":"x"}`), Properties: parked},
+		queue.Message{ID: "unknown", Key: "k6", ContentType: event.ContentType, Body: []byte(`{"specversion":"1.0","id":"1","source":"/x","type":"employee.cloned"}`), Properties: parked}))
+	p := w.plan(d, everything)
+	if len(p.Entries) != 6 || p.Summary.Unplannable != 6 {
+		t.Fatalf("%+v", p)
+	}
+	before := w.counts("lanes")
+	w.replayed(d, p, "failed", "failed", "failed", "failed", "failed", "failed")
+	if w.counts("lanes") != before {
+		t.Errorf("lanes %+v", w.counts("lanes"))
+	}
+	var ids []operate.ID
+	for _, e := range p.Entries {
+		ids = append(ids, e.ID)
+	}
+	if _, err := d.Discard(t.Context(), operator, ids, " "); !errors.Is(err, operate.ErrRefused) {
+		t.Errorf("discarded for no reason: %v", err)
+	}
+	outcomes, err := d.Discard(t.Context(), operator, ids, "sent anew by hand")
+	w.must(err)
+	if len(outcomes) != 6 || outcomes[5].Outcome != "discarded" || len(list(w, d, operate.Filter{}, 0)) != 0 {
+		t.Errorf("%+v", outcomes)
+	}
+	if n := strings.Count(w.log.String(), `"reason":"sent anew by hand"`); n != 6 {
+		t.Errorf("%d discards in the trail", n)
+	}
+}
+
+// A canonical event that the catalogue took later is replayed by the same key.
+func TestQuarantinedCanonicalEventGoesToTheRouter(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	w.must(w.client.Send(t.Context(), "quarantine", queue.Message{
+		ID: "hr:m1", Key: "hr:m1", ContentType: event.ContentType, Properties: map[string]string{queue.PropSource: "hr", queue.PropReason: "unknown-type"},
+		Body: fmt.Appendf(nil, `{"specversion":"1.0","id":"m1","source":"https://hr.example","type":"employee.joiner","time":%q,"data":{"person":{"employeeId":"E1004"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}}`,
+			w.clock.Now().Format(time.RFC3339)),
+	}))
+	p := w.plan(d, everything)
+	if got := only(t, p); got.Unplannable != "" || got.Decision.Decision != "act" {
+		t.Fatalf("%+v", got)
+	}
+	w.replayed(d, p, "replayed")
+	w.settle()
+	w.onePass()
+}
+
+func TestEdit(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	w.post(w.joiner("m1", "E1004", "2025-11-30"), 202) // a typing error
+	w.visit("inbound")
+	w.giveUp("lanes", 1, lane.Poison)
+	id := list(w, d, operate.Filter{}, 0)[0].ID
+	edit := func(patch string) operate.Selection {
+		return operate.Selection{IDs: []operate.ID{id}, Edits: []operate.Edit{{ID: id, Patch: []byte(patch)}}}
+	}
+	for _, bad := range []string{
+		`{"startDate":"soon"}`, `{"startDate":null}`, `{"person":{"employeeId":"E1027"}}`, `{"person":null}`, `{"nobody":1}`, `[]`, `"x"`, `{`,
+		`{"requestedBy":"eve@contoso.example"}`,
+	} {
+		if got := only(t, w.plan(d, edit(bad))); got.Unplannable == "" {
+			t.Errorf("%s: %+v", bad, got)
+		}
+	}
+	p := w.plan(d, edit(`{"startDate":"2026-11-30"}`))
+	got := only(t, p)
+	if got.Decision.Decision != "act" || fmt.Sprint(got.Diff) != `[- /startDate: "2025-11-30" + /startDate: "2026-11-30"]` {
+		t.Fatalf("%+v", got)
+	}
+	forged := replay(p)
+	forged.Entries[0].Patch = []byte(`{"startDate":"2026-12-24"}`)
+	if _, err := d.Replay(t.Context(), operator, forged); !errors.Is(err, operate.ErrStale) {
+		t.Errorf("another edit than the planned one: %v", err)
+	}
+	p = w.plan(d, edit(`{"startDate":"2026-11-30"}`))
+	w.replayed(d, p, "replayed")
+	w.settle()
+	w.onePass()
+}
+
+func TestReplayNeedsItsPlan(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	w.stuck("m1", "E1004")
+	p := w.plan(d, everything)
+	for name, change := range map[string]func(*operate.Replay){
+		"no plan":           func(r *operate.Replay) { r.Plan = "" },
+		"other settings":    func(r *operate.Replay) { r.Settings = "settings-2" },
+		"no digests":        func(r *operate.Replay) { r.Digests = nil },
+		"other decision":    func(r *operate.Replay) { r.Entries[0].Steps = nil },
+		"other generation":  func(r *operate.Replay) { r.Entries[0].Generation++ },
+		"other key":         func(r *operate.Replay) { r.Entries[0].Key = "hr:other" },
+		"other entry":       func(r *operate.Replay) { r.Entries[0].Sequence++ },
+		"other digest":      func(r *operate.Replay) { r.Entries[0].Digest = strings.Repeat("0", 64) },
+		"unplannable by us": func(r *operate.Replay) { r.Entries[0].Unplannable = "no" },
+	} {
+		r := replay(p)
+		r.Entries = append([]operate.PlannedEntry(nil), p.Entries...)
+		change(&r)
+		if _, err := d.Replay(t.Context(), operator, r); !errors.Is(err, operate.ErrStale) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, by := range []operate.Operator{"", " "} {
+		if _, err := d.Replay(t.Context(), by, replay(p)); !errors.Is(err, operate.ErrRefused) {
+			t.Errorf("operator %q: %v", by, err)
+		}
+	}
+	if c := w.counts("lanes"); c.DeadLetter != 1 || c.Active != 0 {
+		t.Errorf("lanes %+v", c)
+	}
+}
+
+// mortalShelf, mortalSender and mortalTrail are the hands of somebody who dies.
+type mortalShelf struct {
+	operate.Shelf
+	m *mortal
+}
+
+func (s mortalShelf) Take(ctx context.Context, sequence int64) (r queue.Received, err error) {
+	err = s.m.step(func() error { r, err = s.Shelf.Take(ctx, sequence); return err })
+	return r, err
+}
+
+func (s mortalShelf) Complete(ctx context.Context, r queue.Received) error {
+	return s.m.step(func() error { return s.Shelf.Complete(ctx, r) })
+}
+
+func (s mortalShelf) PutBack(ctx context.Context, r queue.Received) error {
+	return s.m.step(func() error { return s.Shelf.PutBack(ctx, r) })
+}
+
+type mortalSender struct {
+	operate.Sender
+	m *mortal
+}
+
+func (s mortalSender) Send(ctx context.Context, name string, msgs ...queue.Message) error {
+	return s.m.step(func() error { return s.Sender.Send(ctx, name, msgs...) })
+}
+
+type mortalTrail struct {
+	operate.Audit
+	m *mortal
+}
+
+func (a mortalTrail) Write(ctx context.Context, r audit.Record) error {
+	return a.m.step(func() error { return a.Audit.Write(ctx, r) })
+}
+
+// The replayer dies at every step, before and after it takes effect, and another one
+// runs the same plan to its end: nothing is lost, nothing done twice.
+func TestReplayerDiesAtEveryStep(t *testing.T) {
+	for n := 0; ; n++ {
+		died := false
+		for _, late := range []bool{false, true} {
+			t.Run(fmt.Sprintf("step %d late %v", n, late), func(t *testing.T) {
+				w := newWorld(t)
+				d := w.desk()
+				w.clock.Set(leadUp)
+				w.stuck("m0", "X2001")
+				w.stuck("m1", "E1004")
+				w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+				w.visit("inbound")
+				w.giveUp("lanes", 1, lane.Poison)
+				p := w.plan(d, everything)
+
+				m := &mortal{left: n, late: late}
+				dying := w.desk()
+				dying.Shelves[operate.Lanes] = mortalShelf{dying.Shelves[operate.Lanes], m}
+				dying.Sender, dying.Audit = mortalSender{w.client, m}, mortalTrail{d.Audit, m}
+				_, err := dying.Replay(t.Context(), operator, replay(p))
+				if died = died || m.dead; m.dead && err == nil {
+					t.Error("a dead process ended well")
+				}
+				w.work() // the worker may be fast
+				w.clock.Advance(61 * time.Second)
+
+				outcomes, err := d.Replay(t.Context(), operator, replay(p))
+				w.must(err)
+				for _, o := range outcomes {
+					if o.Outcome != "replayed" && o.Outcome != "gone" {
+						t.Errorf("%+v", o)
+					}
+				}
+				w.settle()
+				if got := len(w.delivered(amara)); got != 3 {
+					t.Errorf("%d passes delivered to the manager of three people", got)
+				}
+				if len(w.methods(mei)) != 0 || len(w.tenant.Passes(mei)) != 1 {
+					t.Errorf("methods %v, %d passes", w.methods(mei), len(w.tenant.Passes(mei)))
+				}
+				if n := w.removals(); n != 6 {
+					t.Errorf("%d of six methods were removed", n)
+				}
+				w.idle(nil)
+				w.secretFree()
+			})
+		}
+		if !died || t.Failed() {
+			return
+		}
+	}
+}
+
+// Out of the middle of many, without touching the others.
+func TestSelectiveReplay(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	const many = 1000
+	var msgs []queue.Message
+	for i := range many {
+		e := event.Event{
+			ID: fmt.Sprint("m", i), Source: "https://hr.contoso.example", Type: event.Joiner, Time: leadUp, ReceivedAt: leadUp, Origin: "hr",
+			Key: fmt.Sprint("hr:m", i), UserID: lenaID,
+			Data: []byte(`{"person":{"employeeId":"E1004"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`),
+		}
+		body, err := e.Encode()
+		w.must(err)
+		msgs = append(msgs, queue.Message{
+			ID: e.Key, SessionID: lenaID, Key: e.Key, ContentType: event.ContentType, Body: body, Properties: map[string]string{queue.PropType: string(e.Type)},
+		})
+	}
+	w.must(w.client.Send(t.Context(), "lanes", msgs...))
+	s, err := w.client.Accept(t.Context(), "lanes", lenaID, 5*time.Second)
+	w.must(err)
+	for range many {
+		m, err := s.Receive(t.Context(), 5*time.Second)
+		w.must(err)
+		w.must(s.DeadLetter(t.Context(), m, "poison", "x"))
+	}
+	s.Close()
+
+	found := list(w, d, operate.Filter{Text: "hr:m500"}, 0)
+	if len(found) != 1 {
+		t.Fatalf("%d entries", len(found))
+	}
+	w.replayed(d, w.plan(d, operate.Selection{IDs: []operate.ID{found[0].ID}}), "replayed")
+	if c := w.counts("lanes"); c.Locked != 0 || c.DeadLetter != many-1 {
+		t.Errorf("lanes %+v", c)
+	}
+	w.settle()
+	if w.outcome(lenaID, "hr:m500") != ledger.Done || len(w.delivered(amara)) != 1 {
+		t.Errorf("lane %+v", w.ledger(lenaID))
+	}
+	if got := list(w, d, operate.Filter{}, 0); len(got) != many-1 || got[0].Key != "hr:m0" || got[500].Key != "hr:m501" {
+		t.Errorf("%d are left", len(got))
+	}
+}
+
+// Several operators replay the same plan at once.
+func TestConcurrentReplayers(t *testing.T) {
+	w := newWorld(t)
+	w.clock.Set(leadUp)
+	w.stuck("m0", "X2001")
+	w.stuck("m1", "E1004")
+	p := w.plan(w.desk(), everything)
+	outcomes := make([][]operate.Outcome, 4)
+	errs := make([]error, len(outcomes))
+	var all sync.WaitGroup
+	for i := range outcomes {
+		d := w.desk()
+		all.Go(func() { outcomes[i], errs[i] = d.Replay(t.Context(), operator, replay(p)) })
+	}
+	all.Wait()
+	n := 0
+	for i := range outcomes {
+		w.must(errs[i])
+		for _, o := range outcomes[i] {
+			if o.Outcome == "replayed" {
+				n++
+			} else if o.Outcome != "gone" {
+				t.Errorf("%+v", o)
+			}
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d entries were replayed, each should be once", n)
+	}
+	w.settle()
+	if got := len(w.delivered(amara)); got != 2 || len(w.tenant.Passes(lena)) != 1 {
+		t.Errorf("%d passes delivered", got)
+	}
+	w.idle(nil)
+}
+
+func TestFlagsAreResolved(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	n, _ := w.notified()
+	w.post(w.joiner("q1", "E1021", start), 202)
+	w.work()
+	number := int64(1)
+	outcomes, err := d.Resolve(t.Context(), operator, []int64{number}, "made unique")
+	w.must(err)
+	if outcomes[0].Outcome != "failed" {
+		t.Errorf("taken from under the notifier: %+v", outcomes)
+	}
+	w.tell(n)
+	for _, want := range []string{"resolved", "gone"} {
+		if outcomes, err = d.Resolve(t.Context(), operator, []int64{number}, "made unique"); err != nil || outcomes[0].Outcome != want {
+			t.Errorf("%+v, %v, want %s", outcomes, err, want)
+		}
+	}
+	if page, err := d.Flags(t.Context(), operate.FlagFilter{}, "", 0); err != nil || len(page.Items) != 0 {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
+
+// A flag that no channel could tell is told again by a replay.
+func TestReplayOfAFlag(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	n, channels := w.notified()
+	for _, c := range []string{"teams", "slack", "webhook"} {
+		channels.answers(c, 410)
+	}
+	_, err := w.tenant.AddFault(graphsim.Fault{Kind: graphsim.FaultStatus, Status: 403, Path: "users/*/sendMail", Count: -1})
+	w.must(err)
+	w.post(w.joiner("q1", "E1021", start), 202)
+	w.work()
+	w.tell(n)
+	p := w.plan(d, operate.Selection{Filter: &operate.Filter{Places: []operate.Place{operate.Flags}}})
+	if got := only(t, p); got.Decision.Decision != operate.Tell {
+		t.Fatalf("%+v", got)
+	}
+	channels.answers("teams", 0)
+	w.replayed(d, p, "replayed")
+	w.tell(n)
+	if c := w.counts("flags"); c.DeadLetter != 0 || c.Deferred != 1 {
+		t.Errorf("flags %+v", c)
+	}
+}
+
+func TestPersonAndLetIn(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	look := func(who string) operate.PersonView {
+		t.Helper()
+		v, err := d.Person(t.Context(), who, true)
+		w.must(err)
+		return v
+	}
+	if v := look(lena); !strings.Contains(v.Cause, "no pass") || v.Tenant.UserID != lenaID || v.NextStep == "" {
+		t.Errorf("blank: %s / %s", v.Cause, v.NextStep)
+	}
+	w.stuck("m1", "E1004")
+	if v := look("E1004"); len(v.Entries) != 1 || !strings.Contains(v.Cause, "given up: poison") {
+		t.Errorf("dead letter: %+v", v)
+	}
+	w.clock.Set(leadUp)
+	w.replayed(d, w.plan(d, everything), "replayed")
+	w.work()
+	if v := look(lenaID); !strings.Contains(v.Cause, "opens at 30 November 2026, 06:30 UTC") || v.Lane == nil {
+		t.Errorf("pass to come: %s", v.Cause)
+	}
+	w.clock.Set(opens.Add(time.Minute))
+	if v := look(lenaID); !strings.Contains(v.Cause, "works until") || !strings.Contains(v.Cause, "delivered by manager") {
+		t.Errorf("pass: %s", v.Cause)
+	}
+	w.atRisk("r1", mei)
+	if v := look(mei); v.Tenant.Enabled || !strings.Contains(v.Cause, "after a compromise") || v.Lane.BlockedFor != "compromise" {
+		t.Errorf("compromise: %+v", v)
+	}
+	if _, err := d.LetIn(t.Context(), mei, meiID, "it is me"); !errors.Is(err, operate.ErrRefused) {
+		t.Errorf("lets herself in: %v", err)
+	}
+	if _, err := d.LetIn(t.Context(), operator, lenaID, "why not"); !errors.Is(err, operate.ErrRefused) {
+		t.Errorf("lets somebody in who is not shut out: %v", err)
+	}
+	for range 2 {
+		if o, err := d.LetIn(t.Context(), operator, meiID, "seen her passport"); err != nil || o.Outcome != "sent" {
+			t.Errorf("%+v, %v", o, err)
+		}
+	}
+	w.settle()
+	if !w.enabled(mei) || len(w.tenant.Passes(mei)) != 1 {
+		t.Errorf("enabled %v, %d passes", w.enabled(mei), len(w.tenant.Passes(mei)))
+	}
+	if _, err := d.Person(t.Context(), "nobody@contoso.example", true); !errors.Is(err, operate.ErrNotFound) {
+		t.Errorf("nobody: %v", err)
+	}
+	if _, err := d.Person(t.Context(), "E1021", true); !errors.Is(err, operate.ErrRefused) {
+		t.Errorf("two people: %v", err)
+	}
+	hidden, err := d.Person(t.Context(), mei, false)
+	w.must(err)
+	if text := fmt.Sprintf("%+v", hidden.Tenant); strings.Contains(strings.ToLower(text), "mei") {
+		t.Errorf("shown: %s", text)
+	}
+	w.secretFree()
+}
