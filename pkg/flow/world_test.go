@@ -204,6 +204,10 @@ func (w *world) must(err error) {
 
 // directory is the real Graph client as one of the tenant's apps.
 func (w *world) directory(app string) *graph.Client {
+	return w.directoryOf(app, func(s azauth.Settings) azcore.TokenCredential { return uncached{s} })
+}
+
+func (w *world) directoryOf(app string, credential func(azauth.Settings) azcore.TokenCredential) *graph.Client {
 	w.t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(w.tenant.CAPEM())
@@ -212,10 +216,10 @@ func (w *world) directory(app string) *graph.Client {
 	id, secret := w.tenant.App(app)
 	c, err := graph.New(graph.Options{
 		BaseURL: w.tenant.URL(),
-		Credential: uncached{azauth.Settings{
+		Credential: credential(azauth.Settings{
 			TenantID: w.tenant.TenantID(), ClientID: id, ClientSecret: identity.NewSecret(secret),
 			AuthorityHost: w.tenant.AuthorityURL(), DisableInstanceDiscovery: true, HTTPClient: &http.Client{Transport: transport},
-		}},
+		}),
 	})
 	w.must(err)
 	return c

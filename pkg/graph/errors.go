@@ -94,6 +94,7 @@ var (
 	listSignIns       = operation{name: "list failed sign-ins", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
 	listHires         = operation{name: "list hires", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
 	listLeavers       = operation{name: "list leavers", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
+	listRegistrations = operation{name: "list registered methods", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
 	readEmployment    = operation{name: "read employment", class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
 
 	sendMail = operation{name: "send mail", impersonal: true, class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}

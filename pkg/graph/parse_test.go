@@ -133,3 +133,27 @@ func checkList[W, T any](t *testing.T, body []byte, convert func(W) (T, bool, bo
 		}
 	}
 }
+
+// A report that cannot be read is no report of people without methods, and a name that
+// nobody knows counts as a method that may let somebody in.
+func FuzzRegistered(f *testing.F) {
+	f.Add([]byte(`{"value":[{"id":"10000000-0000-4000-8000-000000000004","methodsRegistered":["mobilePhone","retinaScan","temporaryAccessPass"]}]}`))
+	f.Add([]byte(`{"value":[{"id":"10000000-0000-4000-8000-000000000004"}]}`))
+	f.Add([]byte(`{"value":[{"id":"x","methodsRegistered":[]}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		page, ok := parseList(body, registered)
+		if !ok && len(page.Items) > 0 {
+			t.Error("people beside an error")
+		}
+		for _, r := range page.Items {
+			if !identity.IsGUID(string(r.user)) {
+				t.Errorf("%+v", r)
+			}
+			for _, m := range r.methods {
+				if m.Kind == identity.MethodPassword || m.Kind == identity.MethodTemporaryAccessPass {
+					t.Errorf("%+v", m)
+				}
+			}
+		}
+	})
+}

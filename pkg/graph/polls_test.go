@@ -311,3 +311,35 @@ func BenchmarkDelta(b *testing.B) {
 		b.ReportMetric(float64(peak)/(1<<20), "MiB-live")
 	}
 }
+
+func TestRegistrations(t *testing.T) {
+	s, err := sim.Start(t.Context(), sim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	const mei, blank = "10000000-0000-4000-8000-000000000011", "10000000-0000-4000-8000-000000000004"
+	got, err := as(t, s, "event-replay", s.URL()).Registrations(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[identity.MethodKind]bool{}
+	for _, m := range got[mei] {
+		kinds[m.Kind] = true
+	}
+	for _, m := range s.Methods(mei) {
+		if !kinds[identity.MethodKind(m.Kind)] {
+			t.Errorf("%s is missing: %v", m.Kind, got[mei])
+		}
+	}
+	if methods, listed := got[blank]; !listed || len(methods) != 0 || len(got) < 20 {
+		t.Errorf("%d people, the blank one has %v", len(got), methods)
+	}
+	if _, err := as(t, s, "identity-router", s.URL()).Registrations(t.Context()); !errors.Is(err, identity.ErrForbidden) {
+		t.Errorf("without permission: %v", err)
+	}
+}

@@ -128,6 +128,7 @@ func newRoutes() routeTable {
 	add("GET", "/identityProtection/riskyUsers", ClassProtection, readRisk, (*Server).listRiskyUsers)
 	add("GET", "/identityProtection/riskDetections", ClassProtection, []string{"IdentityRiskEvent.Read.All", "IdentityRiskEvent.ReadWrite.All"}, (*Server).listDetections)
 	add("GET", "/auditLogs/signIns", ClassReports, []string{"AuditLog.Read.All"}, (*Server).listSignIns)
+	add("GET", "/reports/authenticationMethods/userRegistrationDetails", ClassReports, []string{"AuditLog.Read.All"}, (*Server).listRegistrations)
 	add("GET", "/identityProtection/riskyUsers/{user}", ClassProtection, readRisk, (*Server).getRiskyUser)
 	for _, verdict := range []string{"confirmCompromised", "confirmSafe", "dismiss"} {
 		add("POST", "/identityProtection/riskyUsers/"+verdict, ClassProtection, []string{"IdentityRiskyUser.ReadWrite.All"}, (*Server).judgeRiskyUsers)

@@ -168,6 +168,10 @@ func (e *Engine) connect() (*opened, error) {
 		return s
 	}
 	s := e.settings
+	look := &worker.Worker{
+		Directory: e.tenant, Passes: e.tenant, Methods: e.tenant, Risks: e.tenant,
+		Settings: s.Plan, Scopes: s.Scopes, ReportOnly: s.ReportOnly,
+	}
 	desk := &operate.Desk{
 		Shelves: map[operate.Place]operate.Shelf{
 			operate.Inbound: shelf(s.Inbound, true), operate.Lanes: shelf(s.Lanes, true), operate.Flags: shelf(s.Flags, true),
@@ -181,9 +185,13 @@ func (e *Engine) connect() (*opened, error) {
 			}
 			return session, nil
 		},
-		Worker: &worker.Worker{
-			Directory: e.tenant, Passes: e.tenant, Methods: e.tenant, Risks: e.tenant,
-			Settings: s.Plan, Scopes: s.Scopes, ReportOnly: s.ReportOnly,
+		Worker: look,
+		Estimate: func(ctx context.Context) (operate.Worker, error) {
+			methods, err := e.tenant.Registrations(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return operate.Estimated(look, methods), nil
 		},
 		Router: &router.Router{Directory: e.tenant}, Directory: e.tenant, Breaker: limit, People: e.tenant.CountUsers,
 		Catalog: e.catalog, Audit: e.trail, Settings: operate.SettingsDigest(s.Plan, s.Scopes, s.ReportOnly), Now: time.Now, Log: e.log,
