@@ -89,6 +89,9 @@ func ParseSources(raw []byte) ([]Source, error) {
 	dec.DisallowUnknownFields()
 	var sources []Source
 	if err := dec.Decode(&sources); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field == "" {
+			return nil, errors.New("sources: not an array of objects: put [ ] around a single source")
+		}
 		return nil, fmt.Errorf("sources: %w", err)
 	}
 	return sources, nil
@@ -220,7 +223,9 @@ func (s Source) compile() (*source, error) {
 	if s.Verify == nil && s.EventBridge == nil && s.Format != SecurityEvents {
 		add(errors.New("verify or eventBridge: is required"))
 	}
-	add(s.checkChallenge(out.verifier))
+	if s.Verify == nil || out.verifier != nil { // else that is the fault
+		add(s.checkChallenge(out.verifier))
+	}
 	if len(s.Types) == 0 {
 		add(errors.New("types: name the event types it may send"))
 	}

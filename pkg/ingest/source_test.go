@@ -48,6 +48,20 @@ func TestParseSources(t *testing.T) {
 	}
 }
 
+// What is wrong is said, and nothing that only follows from it.
+func TestFaultsAreSaidOnce(t *testing.T) {
+	list, err := ingest.ParseSources([]byte(`[{"name":"okta","format":"mapped","mapping":"okta-hook","verify":{"preset":"okta"},"challenge":"okta","types":["risk.*"]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := list[0].Validate(); err == nil || !strings.Contains(err.Error(), "keys: at least one") || strings.Contains(err.Error(), "challenge") {
+		t.Error(err)
+	}
+	if _, err := ingest.ParseSources([]byte(`{"name":"okta"}`)); err == nil || !strings.Contains(err.Error(), "put [ ] around") {
+		t.Error(err)
+	}
+}
+
 func TestValidateReportsEverything(t *testing.T) {
 	tests := map[string]struct {
 		sources string

@@ -6,8 +6,8 @@
 //
 // # What a token cannot do
 //
-// Nothing in a token says where a key comes from: a header with jku, x5u, jwk, x5c or
-// crit is refused unread. The algorithm is one of three asymmetric ones, so neither
+// Nothing in a token says where a key comes from: a header with jku, x5u, jwk, x5c,
+// crit or b64 is refused unread. The algorithm is one of three asymmetric ones, so neither
 // "none" nor a public key used as a shared secret verifies anything. exp and sub, which
 // access and id tokens have, are refused, and so is every type but secevent+jwt: a token
 // made for something else is no event.
@@ -197,8 +197,9 @@ func (v *Verifier) Verify(ctx context.Context, token []byte, now time.Time) (Tok
 }
 
 // sources are the headers by which a token could choose its own key, and crit, which
-// asks for extensions that we do not have (RFC 7515 section 4.1).
-var sources = [...]string{"jku", "x5u", "jwk", "x5c", "crit"}
+// asks for extensions that we do not have (RFC 7515 section 4.1); b64 is one of these,
+// also where it forgets to ask (RFC 7797 section 6).
+var sources = [...]string{"jku", "x5u", "jwk", "x5c", "crit", "b64"}
 
 // authenticate returns the claims as they were signed. Errors are ErrUnauthentic and
 // ErrKeysUnavailable.

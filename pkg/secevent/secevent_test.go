@@ -177,6 +177,7 @@ func TestRefused(t *testing.T) {
 		"jwk":                       {w.sign(with(header, "jwk", map[string]any{"kty": "oct", "k": "AAAA"}), claims), secevent.ErrUnauthentic},
 		"x5c":                       {w.sign(with(header, "x5c", []string{"AAAA"}), claims), secevent.ErrUnauthentic},
 		"crit":                      {w.sign(with(header, "crit", []string{"b64"}, "b64", true), claims), secevent.ErrUnauthentic},
+		"b64 without crit":          {w.sign(with(header, "b64", true), claims), secevent.ErrUnauthentic},
 		"kid that is no string":     {w.sign(with(header, "kid", 1), claims), secevent.ErrUnauthentic},
 		"empty kid":                 {w.sign(with(header, "kid", ""), claims), secevent.ErrUnauthentic},
 		"another kid":               {w.sign(with(header, "kid", "key-99"), claims), secevent.ErrUnauthentic},

@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"mfaflow/pkg/identity"
@@ -71,6 +72,9 @@ func Parse(raw []byte) ([]Stream, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&plain); err != nil {
+		if strings.HasPrefix(err.Error(), "json: unknown field ") { // names the field, no value
+			return nil, fmt.Errorf("streams: %w", err)
+		}
 		return nil, errors.New("streams: not an array of objects with source, url, token and maxEvents") // the cause may quote a token
 	}
 	var list []Stream

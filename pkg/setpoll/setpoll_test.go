@@ -201,4 +201,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	const misspelled = `[{"source":{"name":"idp","format":"secevent","strem":{}},"url":"https://idp.example/poll","token":"s3cret"}]`
+	if _, err := setpoll.Parse([]byte(misspelled)); err == nil || !strings.Contains(err.Error(), `"strem"`) || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("misspelled: %v", err)
+	}
 }
