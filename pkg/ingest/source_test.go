@@ -2,10 +2,12 @@ package ingest_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ingest"
 	"mfaflow/pkg/webhook"
@@ -157,6 +159,29 @@ func TestSourcesOfTheReadme(t *testing.T) {
 		}
 		if err != nil {
 			t.Errorf("%s: %v", entry[1], err)
+			continue
+		}
+		mapping := list[0].Mapping
+		if list[0].Format == ingest.SecurityEvents {
+			mapping = "ssf"
+		}
+		if mapping == "generic" { // gives whatever it is told
+			continue
+		}
+		goldens, err := filepath.Glob("../../events/risk/" + mapping + "/*.txt")
+		if err != nil || list[0].Format != ingest.CloudEvents && len(goldens) == 0 {
+			t.Fatalf("%s: no samples, %v", mapping, err)
+		}
+		for _, name := range goldens {
+			golden, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range regexp.MustCompile(`"type":"([a-z.-]+)"`).FindAllStringSubmatch(string(golden), -1) {
+				if typ, err := event.ParseType(found[1]); err == nil && !event.Scope(list[0].Types).Allows(typ) {
+					t.Errorf("%s: %s is outside the scope of %s", name, typ, list[0].Name)
+				}
+			}
 		}
 	}
 }
