@@ -277,7 +277,7 @@ const badCommand = "bad-command"
 // receive reads the commands that are there, after those that were received before.
 func (r *run) receive(ctx context.Context, received []queue.Received) (good []queue.Received, err error) {
 	last := int64(0)
-	for n := 0; n < maxCommands; n++ {
+	for n := 0; n < max(maxCommands, len(received)); n++ {
 		if n == len(received) {
 			if waiting, err := r.session.Waiting(ctx, last); err != nil || !waiting {
 				return good, err

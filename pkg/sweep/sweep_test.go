@@ -1107,6 +1107,63 @@ func TestRunWakesForACommand(t *testing.T) {
 	w.must(<-ended)
 }
 
+// Commands pile up while the directory refuses; none is forgotten by a process that
+// holds the session all the while.
+func TestRunForgetsNoCommand(t *testing.T) {
+	w := newWorld(t).subscribing()
+	w.sweep()
+	command := func(id int) {
+		w.command(fmt.Sprint(id), sweep.Command{Action: sweep.Reauthorize, SubscriptionID: "s1", Slot: "users"})
+	}
+	for id := range 100 {
+		command(id)
+	}
+	refused := make(chan int)
+	left := 2
+	w.tenant.fail = func(call string) error {
+		if call == "renew s1" && left > 0 {
+			left--
+			refused <- left
+			return &identity.RetryError{Err: errors.New("busy")}
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	settled, ended := make(chan struct{}), make(chan error, 1)
+	accept := w.Sweeper.Accept
+	w.Sweeper.Accept = func(ctx context.Context) (sweep.Session, error) {
+		s, err := accept(ctx)
+		return &settling{Session: s, left: 102, done: settled}, err
+	}
+	go func() { ended <- w.Sweeper.Run(ctx, time.Hour) }()
+	<-refused // with a hundred commands
+	command(100)
+	<-refused // and one more
+	command(101)
+	<-settled
+	cancel()
+	w.must(<-ended)
+	if c := w.counts("control"); c.Active != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// settling is a session that tells when so many messages are settled.
+type settling struct {
+	sweep.Session
+	left int
+	done chan struct{}
+}
+
+func (s *settling) Complete(ctx context.Context, m queue.Received) error {
+	err := s.Session.Complete(ctx, m)
+	if s.left--; s.left == 0 {
+		close(s.done)
+	}
+	return err
+}
+
 // The client state is a secret.
 func TestClientStateIsNotLogged(t *testing.T) {
 	w := newWorld(t).subscribing()
