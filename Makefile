@@ -79,9 +79,10 @@ bench: build ## measure speed and size against the bounds of the design (EVENTS=
 	@$(BUILD) -o dist/bare ./pkg/bench/testdata/bare
 	@go run ./pkg/cmd/bench $(if $(EVENTS),-events $(EVENTS))
 
-screenshots: ## write screenshots of the console to .github/screenshots (needs chromium)
-	@mkdir -p .github/screenshots
-	go test ./pkg/console -count=1 -run '^TestScreenshots$$' -screenshots $(CURDIR)/.github/screenshots
+screenshots: ## write screenshots of the console to dist/screenshots and README's to .github (needs chromium)
+	@mkdir -p dist/screenshots .github/screenshots
+	go test ./pkg/console -count=1 -run '^TestScreenshots$$' -screenshots $(CURDIR)/dist/screenshots
+	@cp $(addprefix dist/screenshots/,overview.png overview-dark.png plan.png) .github/screenshots
 
 clean: ## remove what was built
 	rm -rf dist

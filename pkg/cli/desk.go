@@ -33,6 +33,12 @@ type desk struct {
 // target are the flags that say which event-replay is meant.
 type target struct{ url, region, tokenFile string }
 
+func (t *target) flags(c *cobra.Command) {
+	c.Flags().StringVar(&t.url, "url", "", "URL of event-replay; default: "+config.OperationsURL+", or the stack that runs on this machine")
+	c.Flags().StringVar(&t.region, "region", "", "AWS region, if the URL is a domain of your own")
+	c.Flags().StringVar(&t.tokenFile, "token-file", "", "token of a stack on this machine that was not found by itself")
+}
+
 // operating adds a command's flags for reaching event-replay, and runs do with it. With
 // --watch it runs again and again, until Ctrl-C.
 func operating(env []string, c *cobra.Command, watch bool, do func(ctx context.Context, d *desk, args []string) error) *cobra.Command {
@@ -40,9 +46,7 @@ func operating(env []string, c *cobra.Command, watch bool, do func(ctx context.C
 		t     target
 		every string
 	)
-	c.Flags().StringVar(&t.url, "url", "", "URL of event-replay; default: "+config.OperationsURL+", or the stack that runs on this machine")
-	c.Flags().StringVar(&t.region, "region", "", "AWS region, if the URL is a domain of your own")
-	c.Flags().StringVar(&t.tokenFile, "token-file", "", "token of a stack on this machine that was not found by itself")
+	t.flags(c)
 	if watch {
 		c.Flags().StringVar(&every, "watch", "", "show it again every so often, until Ctrl-C")
 		c.Flags().Lookup("watch").NoOptDefVal = "2s"

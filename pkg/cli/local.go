@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mfaflow/pkg/console"
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/operateapi"
 	simgraph "mfaflow/pkg/sim/graph"
@@ -29,6 +30,8 @@ type local struct {
 	*stack.Stack
 	out   io.Writer
 	trail *trail
+	// audit are the audit lines of the functions.
+	audit console.Trail
 }
 
 func newLocal(env []string) *cobra.Command {
@@ -44,6 +47,11 @@ func newLocal(env []string) *cobra.Command {
 					return fmt.Errorf("tell the other commands where the stack is: %w", err)
 				}
 				defer func() { err = errors.Join(err, operateapi.Withdraw(place, here)) }()
+				page, err := l.openConsole(ctx, cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, page.Close()) }()
 				if _, err := l.playJoiner(ctx); err != nil {
 					return err
 				}
@@ -113,7 +121,10 @@ func withLocal(cmd *cobra.Command, o stack.Options, env []string, do func(contex
 	began := time.Now()
 	starting, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not within %s", startTimeout))
 	defer cancel()
-	o.Environment, o.Each = env, l.trail.show
+	o.Environment, o.Each = env, func(from string, line []byte) {
+		l.audit.Add(line)
+		l.trail.show(from, line)
+	}
 	l.Stack, err = stack.Start(starting, o)
 	if errors.Is(err, stack.ErrNotBuilt) {
 		return hint(err, "make build, or --bin FOLDER")

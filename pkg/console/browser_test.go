@@ -146,7 +146,7 @@ func TestBrowserReplaysADeadLetter(t *testing.T) {
 	ctx := chromium(t)
 	do(t, ctx,
 		chromedp.Navigate(s.Link("ana")), says("h1", "Overview"),
-		click(`nav a[data-go=entries]`), says("h1", "Set aside"),
+		click(`nav a[data-go=entries]`), says("h1", "Dead letters and quarantine"),
 		fill(`input[name=reason]`, "forbidden"+kb.Enter), says("table", "forbidden"),
 		click(`tbody tr:nth-child(2) td.tick input`), click(`form#chosen button.primary`),
 		says("h1", "Plan of 1 entry"), says("section", "What a replay would do"),
@@ -221,7 +221,7 @@ func TestBrowserByKeyboardAlone(t *testing.T) {
 	}
 	do(t, ctx, chromedp.KeyEvent(kb.Enter), until(`document.activeElement.id === "main"`))
 	do(t, ctx,
-		chromedp.KeyEvent("g"), chromedp.KeyEvent("d"), says("h1", "Set aside"),
+		chromedp.KeyEvent("g"), chromedp.KeyEvent("d"), says("h1", "Dead letters and quarantine"),
 		chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.KeyEvent("x"), until(`document.querySelectorAll("td.tick input:checked").length === 1`),
 	)
 	if value[string](t, ctx, `getComputedStyle(document.activeElement).outlineStyle`) == "none" {
@@ -291,7 +291,7 @@ func TestScreenshots(t *testing.T) {
 		t.Helper()
 		do(t, ctx, visit(path), says("h1", heading))
 	}
-	do(t, ctx, chromedp.EmulateViewport(1280, 1080), scheme("light"), chromedp.Navigate(s.Link("ana")), says("h1", "Overview"), says("h2", "When they came"), chromedp.WaitVisible(chromedp.CSS(".history")))
+	do(t, ctx, chromedp.EmulateViewport(1120, 900), scheme("light"), chromedp.Navigate(s.Link("ana")), says("h1", "Overview"), says("h2", "When they came"), chromedp.WaitVisible(chromedp.CSS(".history")))
 	save("overview")
 	do(t, ctx, scheme("dark"))
 	save("overview-dark")
@@ -313,6 +313,6 @@ func TestScreenshots(t *testing.T) {
 	do(t, ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile))
 	open("/", "Overview")
 	save("phone")
-	open("/entries", "Set aside")
+	open("/entries", "Dead letters and quarantine")
 	save("phone-entries")
 }

@@ -18,7 +18,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"mfaflow/pkg/audit"
 	"mfaflow/pkg/console"
+	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
 )
 
@@ -249,7 +251,15 @@ func TestSessionsEnd(t *testing.T) {
 func TestPages(t *testing.T) {
 	d := newDesk(4000)
 	trail := &console.Trail{}
-	trail.Add([]byte(`{"audit":{"writer":"w1","sequence":1,"previous":""},"key":"workday:msg-00004","type":"employee.joiner","user":"` + person(14) + `","actor":"ana","action":"replay","outcome":"sent","started":"2026-11-23T11:50:00Z","durationMs":12.5,"hash":"x"}`))
+	var line bytes.Buffer
+	err := audit.NewWriter(&line, "event-replay").Write(t.Context(), audit.Record{
+		Key: "workday:msg-00004", Type: "employee.joiner", User: identity.UserID(person(14)), Actor: "ana", Action: "replay", Outcome: "sent", Started: noon.Add(-10 * time.Minute),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trail.Add(line.Bytes())
+	trail.Add(bytes.Replace(line.Bytes(), []byte("ana"), []byte("eve"), 1))
 	trail.Add([]byte(`{"msg":"no audit line"}`))
 	p := open(t, d, func(c *console.Config) { c.Audit = trail })
 	b := p.enter(t, "ana")
@@ -259,7 +269,7 @@ func TestPages(t *testing.T) {
 		texts  []string
 	}{
 		{"/", 200, []string{"Overview", "Dead letters", "forbidden", "Destructive changes 41 of 50", "More than three quarters", "Risk has risen", "When they came", "Done in the last hour"}},
-		{"/entries", 200, []string{"Set aside", "Plan a replay", "Next page"}},
+		{"/entries", 200, []string{"Dead letters and quarantine", "Plan a replay", "Next page"}},
 		{"/entries?place=quarantine", 200, []string{"Quarantine", "mapping-failed"}},
 		{"/entries?reason=FORBIDDEN&type=employee.joiner&since=2026-11-20T00:00&until=2026-11-24", 200, []string{"forbidden"}},
 		{"/entries?reason=nonsense", 200, []string{"Nothing matches", "Clear the filter"}},
@@ -278,7 +288,7 @@ func TestPages(t *testing.T) {
 		{"/person/" + person(4), 200, []string{"We blocked the account", "Next step", "Let this person in again", "disabled"}},
 		{"/person/nobody", 404, nil},
 		{"/audit", 200, []string{"replay", "sent", "ana"}},
-		{"/audit?actor=ben", 200, []string{"Nothing matches"}},
+		{"/audit?actor=eve", 200, []string{"Nothing matches"}},
 		{"/replays", 200, []string{"No replay has been started"}},
 		{"/replays/x", 404, nil},
 		{"/plans/x", 404, nil},

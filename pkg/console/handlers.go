@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"mfaflow/pkg/audit"
 	"mfaflow/pkg/flag"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
@@ -155,7 +156,7 @@ func (c *Console) entries(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := listView{Filter: f, Places: operate.Places(), Items: page.Items, Scanned: page.Scanned, Query: encodeFilter(f)}
 	v.Next, v.First = paging("/entries", v.Query, page.Next, q.Get("cursor"))
-	nav, title := "entries", "Set aside"
+	nav, title := "entries", "Dead letters and quarantine"
 	if len(f.Places) == 1 && f.Places[0] == operate.Quarantine {
 		nav, title = "quarantine", "Quarantine"
 	} else if len(f.Places) > 0 && !slices.Contains(f.Places, operate.Quarantine) {
@@ -499,7 +500,7 @@ func (c *Console) letIn(w http.ResponseWriter, r *http.Request) error {
 type auditView struct {
 	Here  bool
 	Query AuditQuery
-	Lines []AuditLine
+	Lines []audit.Found
 	More  bool
 }
 

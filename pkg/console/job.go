@@ -12,8 +12,12 @@ import (
 	"mfaflow/pkg/operate"
 )
 
-// chunkMost is how many entries go into one request without a rate limit.
-const chunkMost = 200
+const (
+	// chunkMost is how many entries go into one request.
+	chunkMost = 100
+	// chunkLongest is how long a request may take; it goes on when the rest is paused.
+	chunkLongest = 2 * time.Minute
+)
 
 // phase is where a replay is. The zero value is invalid.
 type phase string
@@ -75,13 +79,15 @@ func (j *job) run(ctx context.Context) {
 			return
 		}
 		began := j.now()
-		outcomes, err := j.ops.Replay(ctx, j.operator, operate.Replay{
+		request, cancel := context.WithTimeout(context.WithoutCancel(ctx), chunkLongest)
+		outcomes, err := j.ops.Replay(request, j.operator, operate.Replay{
 			Plan: j.plan.Digest, Settings: j.plan.Settings, Digests: j.digests, Entries: chunk, Reason: j.why,
 		})
+		cancel()
 		if err == nil && len(outcomes) != len(chunk) {
 			err = fmt.Errorf("%d entries were sent and %d outcomes came back", len(chunk), len(outcomes))
 		}
-		j.record(ctx, outcomes, err)
+		j.record(outcomes, err)
 		if j.rate > 0 {
 			j.rest(ctx, began.Add(time.Duration(len(chunk))*time.Second/time.Duration(j.rate)))
 		}
@@ -144,7 +150,7 @@ func (j *job) at() phase {
 
 // record keeps what became of a chunk. A failure pauses the replay: what was sent is
 // safe to send again, and somebody should read why first.
-func (j *job) record(ctx context.Context, outcomes []operate.Outcome, err error) {
+func (j *job) record(outcomes []operate.Outcome, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
@@ -154,7 +160,6 @@ func (j *job) record(ctx context.Context, outcomes []operate.Outcome, err error)
 		}
 		j.outcomes = append(j.outcomes, outcomes...)
 		j.next += len(outcomes)
-	case ctx.Err() != nil:
 	case errors.Is(err, operate.ErrStale):
 		j.enter(stopped, err.Error())
 	case j.phase == running:
