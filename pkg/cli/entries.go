@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
+	"mfaflow/pkg/runbook"
 )
 
 // pile is what a group of commands is about: dead letters, or the quarantine.
@@ -263,6 +265,13 @@ func (d *desk) detail(e operate.Detail) {
 		"entry", name(e.ID), "key", e.Key, "type", e.Type, "source", e.Source, "lane", e.Lane, "since", stamp(e.EnqueuedAt),
 		"reason", e.Reason, "detail", e.Entry.Detail, "deliveries", strconv.Itoa(e.Deliveries), "correlation", e.CorrelationID,
 	)
+	section := runbook.DeadLetters
+	if e.Place == operate.Quarantine {
+		section = runbook.Quarantine
+	}
+	if advice, ok := runbook.For(section, e.Reason); ok {
+		d.facts("what to do", advice.Do)
+	}
 	switch {
 	case e.Would != nil:
 		d.facts("a replay", words(e.Would.Decision, bracketed(e.Would.Reason), e.Would.Detail), "its steps", strings.Join(e.Would.Steps, ", "))
@@ -388,7 +397,10 @@ func (d *desk) plan(p operate.Plan) {
 		return
 	}
 	t := table{header: []string{"ENTRY", "TYPE", "DECISION", "REASON", "STEPS", "METHODS", "DETAIL"}}
-	for _, e := range p.Entries[:min(mostEntries, len(p.Entries))] {
+	// What changes somebody's account comes first, what changes nothing last.
+	first := slices.Clone(p.Entries)
+	slices.SortStableFunc(first, func(a, b operate.PlannedEntry) int { return cmp.Compare(weight(b), weight(a)) })
+	for _, e := range first[:min(mostEntries, len(first))] {
 		decision, detail := e.Decision.Decision, e.Detail
 		if e.Unplannable != "" {
 			decision, detail = "left out", e.Unplannable
@@ -412,6 +424,19 @@ func (d *desk) plan(p operate.Plan) {
 		}
 	}
 	fmt.Fprintf(d.out, "\n%d entries: %s\n", len(p.Entries), summary(p.Summary))
+}
+
+func weight(e operate.PlannedEntry) int {
+	switch {
+	case e.Unplannable != "":
+		return 1
+	case len(e.Steps) > 0:
+		return 3
+	case e.Decision.Decision == "hold":
+		return 2
+	default:
+		return 0
+	}
 }
 
 func estimate(n int, read bool) string {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http/httptest"
 	"os"
@@ -121,7 +122,7 @@ func (s *shelf) Flags(_ context.Context, f operate.FlagFilter, _ string, _ int) 
 }
 
 func (s *shelf) Person(_ context.Context, who string, reveal bool) (operate.PersonView, error) {
-	if who != "E1004" && who != string(lena) {
+	if who != "E1004" && who != string(lena) && who != "lena.hofmann@contoso.example" {
 		return operate.PersonView{}, fmt.Errorf("%w: nobody has this identifier", operate.ErrNotFound)
 	}
 	name := "*****"
@@ -290,6 +291,7 @@ lanes/1  2026-11-23 …  employee.le…  forbidden  10000000-00…  hr:1  grant 
 		"dead count":               {args: []string{"dead", "count"}, stdout: "lanes  forbidden  employee.leaver  5       2026-11-23 08:00Z\n"},
 		"quarantine":               {args: []string{"quarantine", "list"}, stdout: "There are none.\n"},
 		"dead show":                {args: []string{"dead", "show", "lanes/1"}, stdout: "a replay      act blocks\nits steps     block-sign-in\nlane          a worker has it right now; look again\nmessage\n  {\n    \"data\": {\n      \"person\": \"*****\"\n"},
+		"dead show, what to do":    {args: []string{"dead", "show", "lanes/1"}, stdout: "what to do    Grant the permission or role that the description names"},
 		"dead show, revealed":      {args: []string{"dead", "show", "lanes/1", "--reveal"}, stdout: `"person": "Lena"`},
 		"dead show of none":        {args: []string{"dead", "show", "lanes/99"}, code: 1, stderr: "Error: there is no such thing\nTry: mfaflow dead list"},
 		"dead show of what":        {args: []string{"dead", "show", "17"}, code: 2, stderr: `"17" is no entry, such as inbound/17`},
@@ -486,6 +488,55 @@ func (c *counter) Write(p []byte) (int, error) {
 		c.done()
 	}
 	return len(p), nil
+}
+
+// Every command that the README shows runs.
+func TestOperatingInTheReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## Operating\n")
+	if !ok {
+		t.Fatal("README.md has no section Operating")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	env := announced(t, newShelf(20))
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("event-replay.log", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for line := range strings.Lines(section) {
+		line, isCode := strings.CutPrefix(strings.TrimRight(line, "\n"), "    ")
+		line, _, _ = strings.Cut(strings.TrimPrefix(line, "$ "), " #")
+		command, ours := strings.CutPrefix(strings.TrimSpace(line), "mfaflow ")
+		if !isCode || !ours {
+			continue
+		}
+		shown++
+		var args []string
+		for i, part := range strings.Split(command, "'") {
+			if i%2 == 1 {
+				args = append(args, part) // in quotes
+			} else {
+				args = append(args, strings.Fields(part)...)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var out bytes.Buffer
+		stdout := io.Writer(&out)
+		if slices.Contains(args, "--watch") {
+			stdout = &counter{want: 1, done: cancel}
+		}
+		if code := cli.Run(ctx, args, strings.NewReader(""), stdout, &out, env); code != 0 {
+			t.Errorf("mfaflow %q: exit code %d\n%s", args, code, &out)
+		}
+		cancel()
+	}
+	if shown < 10 {
+		t.Errorf("%d commands", shown)
+	}
 }
 
 func TestAuditSearch(t *testing.T) {

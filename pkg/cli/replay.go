@@ -102,19 +102,31 @@ func (d *desk) replay(ctx context.Context, p operate.Plan, todo []operate.Planne
 	if rate > 0 {
 		size = max(1, min(size, int(rate)))
 	}
+	send := func(part []operate.PlannedEntry) ([]operate.Outcome, error) {
+		request, cancel := context.WithTimeout(context.WithoutCancel(ctx), oneRequest)
+		defer cancel()
+		return d.Replay(request, "", operate.Replay{Plan: p.Digest, Settings: p.Settings, Digests: digests, Entries: part, Reason: reason})
+	}
 	progress := newProgress(d, len(todo))
 	defer progress.end()
 	for part := range slices.Chunk(todo, size) {
 		if err := progress.await(ctx, rate); err != nil {
 			return done, fmt.Errorf("%w after %d of %d", errPaused, len(done), len(todo))
 		}
-		request, cancel := context.WithTimeout(context.WithoutCancel(ctx), oneRequest)
-		some, err := d.Replay(request, "", operate.Replay{Plan: p.Digest, Settings: p.Settings, Digests: digests, Entries: part, Reason: reason})
-		cancel()
+		some, err := send(part)
 		done = append(done, some...)
 		progress.show(len(done))
 		if err != nil {
 			return done, fmt.Errorf("after %d of %d: %w", len(done), len(todo), err)
+		}
+	}
+	// An entry may have been in the hands of another replayer, who is done by now.
+	for i, o := range done {
+		if o.Outcome != "failed" || ctx.Err() != nil {
+			continue
+		}
+		if again, err := send(todo[i : i+1]); err == nil && len(again) == 1 {
+			done[i] = again[0]
 		}
 	}
 	return done, nil

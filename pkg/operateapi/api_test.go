@@ -252,6 +252,32 @@ func TestRequestsThatAreNone(t *testing.T) {
 	}
 }
 
+// hanging acts until it is let go, and notes whether it was stopped.
+type hanging struct {
+	mirror
+	entered, release chan struct{}
+	stopped          chan error
+}
+
+func (h *hanging) Replay(ctx context.Context, _ operate.Operator, _ operate.Replay) ([]operate.Outcome, error) {
+	close(h.entered)
+	<-h.release
+	h.stopped <- ctx.Err()
+	return nil, nil
+}
+
+// Who asks may go; what is being done is done to its end.
+func TestActingOutlivesWhoAsked(t *testing.T) {
+	h := &hanging{entered: make(chan struct{}), release: make(chan struct{}), stopped: make(chan error, 1)}
+	ctx, leave := context.WithCancel(t.Context())
+	go func() { <-h.entered; leave(); close(h.release) }()
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/replay", strings.NewReader(`{"plan":"","settings":"","digests":[],"entries":[],"reason":""}`))
+	operateapi.Handler(h, always(ada), slog.New(slog.DiscardHandler)).ServeHTTP(httptest.NewRecorder(), r)
+	if err := <-h.stopped; err != nil {
+		t.Errorf("it was stopped: %v", err)
+	}
+}
+
 // What goes wrong inside is for the log, under the correlation id that the operator sees.
 func TestFailuresStayInside(t *testing.T) {
 	m := &mirror{err: errors.New("amqp: link to sb.example detached")}

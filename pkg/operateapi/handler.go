@@ -27,6 +27,21 @@ const longest = 15 * time.Minute
 // operation is one method: it decodes what it takes and calls.
 type operation func(ctx context.Context, to operate.Operations, by operate.Operator, body []byte) (any, error)
 
+// acts is takes for what changes something. It goes on when who asked has gone, as it
+// does under Lambda: an entry that is in hand is not let fall.
+func acts[In, Out any](call func(context.Context, operate.Operations, operate.Operator, In) (Out, error)) operation {
+	do := takes(call)
+	return func(ctx context.Context, to operate.Operations, by operate.Operator, body []byte) (any, error) {
+		deadline, bounded := ctx.Deadline()
+		if ctx = context.WithoutCancel(ctx); bounded {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, deadline)
+			defer cancel()
+		}
+		return do(ctx, to, by, body)
+	}
+}
+
 func takes[In, Out any](call func(context.Context, operate.Operations, operate.Operator, In) (Out, error)) operation {
 	return func(ctx context.Context, to operate.Operations, by operate.Operator, body []byte) (any, error) {
 		var in In
@@ -57,15 +72,15 @@ func operations() map[string]operation {
 			return to.Person(ctx, in.Who, in.Reveal)
 		}),
 		"plan":   takes(func(ctx c, to o, _ by, in operate.Selection) (operate.Plan, error) { return to.Plan(ctx, in) }),
-		"replay": takes(func(ctx c, to o, b by, in operate.Replay) ([]operate.Outcome, error) { return to.Replay(ctx, b, in) }),
-		"discard": takes(func(ctx c, to o, b by, in discardRequest) ([]operate.Outcome, error) {
+		"replay": acts(func(ctx c, to o, b by, in operate.Replay) ([]operate.Outcome, error) { return to.Replay(ctx, b, in) }),
+		"discard": acts(func(ctx c, to o, b by, in discardRequest) ([]operate.Outcome, error) {
 			return to.Discard(ctx, b, in.IDs, in.Reason)
 		}),
-		"decide": takes(func(ctx c, to o, b by, in operate.Word) (operate.Outcome, error) { return to.Decide(ctx, b, in) }),
-		"resolve": takes(func(ctx c, to o, b by, in resolveRequest) ([]operate.Outcome, error) {
+		"decide": acts(func(ctx c, to o, b by, in operate.Word) (operate.Outcome, error) { return to.Decide(ctx, b, in) }),
+		"resolve": acts(func(ctx c, to o, b by, in resolveRequest) ([]operate.Outcome, error) {
 			return to.Resolve(ctx, b, in.Flags, in.Reason)
 		}),
-		"let-in": takes(func(ctx c, to o, b by, in letInRequest) (operate.Outcome, error) {
+		"let-in": acts(func(ctx c, to o, b by, in letInRequest) (operate.Outcome, error) {
 			return to.LetIn(ctx, b, in.User, in.Reason)
 		}),
 	}

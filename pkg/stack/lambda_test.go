@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,10 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/lane"
+	"mfaflow/pkg/operate"
+	"mfaflow/pkg/operateapi"
 	simgraph "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/sim/lambda"
 	"mfaflow/pkg/stack"
@@ -239,6 +244,136 @@ func TestGraphNotifiesUnderLambda(t *testing.T) {
 	}
 	if out := sweep.Stdout() + notifications.Stdout(); strings.Contains(out, `"level":"ERROR"`) {
 		t.Error(out)
+	}
+}
+
+// functionURL is what stands before event-replay: AWS has checked who signed, and says so
+// in the event. Every call is one invocation of a function that is frozen in between.
+type functionURL struct {
+	function *lambda.Function
+	caller   string
+}
+
+func (u functionURL) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	headers := map[string]string{"accept-encoding": "gzip"}
+	for name := range r.Header {
+		headers[strings.ToLower(name)] = r.Header.Get(name)
+	}
+	requestContext := map[string]any{"stage": "$default", "http": map[string]any{"method": r.Method, "path": r.URL.Path, "sourceIp": "127.0.0.1"}}
+	if u.caller != "" {
+		requestContext["authorizer"] = map[string]any{"iam": map[string]any{"userArn": u.caller}}
+	}
+	event, err := json.Marshal(map[string]any{
+		"version": "2.0", "rawPath": r.URL.Path, "headers": headers, "body": string(body), "requestContext": requestContext,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, err := u.function.Invoke(r.Context(), event)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		StatusCode      int               `json:"statusCode"`
+		Headers         map[string]string `json:"headers"`
+		Body            string            `json:"body"`
+		IsBase64Encoded bool              `json:"isBase64Encoded"`
+	}
+	if err := json.Unmarshal(out, &answer); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	for name, value := range answer.Headers {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(answer.StatusCode)
+	content := []byte(answer.Body)
+	if answer.IsBase64Encoded {
+		if content, err = base64.StdEncoding.DecodeString(answer.Body); err != nil {
+			return nil, err
+		}
+	}
+	_, err = w.Write(content)
+	return w.Result(), err
+}
+
+// A hold of a protected person needs two operators, whom AWS has authenticated; nobody
+// else, and not whom it is about, has a word in it.
+func TestTwoOperatorsUnderLambda(t *testing.T) {
+	lines := &seen{}
+	s, err := stack.Start(t.Context(), stack.Options{
+		SimulatorsOnly: true, Each: lines.each, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=300ms", "MFAFLOW_PROTECTED_ACCOUNTS=10000000-0000-4000-8000-000000000005"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ingest, router, worker := deploy(t, s, "hr-events"), deploy(t, s, "identity-router"), deploy(t, s, "identity-worker")
+	desk := deploy(t, s, "event-replay", "MFAFLOW_OPERATOR_TOKEN_FILE=", "MFAFLOW_OPERATOR_ROLES=arn:aws:iam::123456789012:role/Operators")
+	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
+	as := func(caller string) *operateapi.Client {
+		c, err := operateapi.New("https://abc.lambda-url.eu-west-1.on.aws", functionURL{desk, caller})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	const session = "arn:aws:sts::123456789012:assumed-role/Operators/"
+
+	protected, ok := s.Find("E1005")
+	if !ok {
+		t.Fatal("the sample tenant has no E1005")
+	}
+	statement := fmt.Sprintf(`{"specversion": "1.0", "id": "hr-1", "source": "https://hr.contoso.example", "type": "employee.leaver", "time": %q,
+		"data": {"person": {"employeeId": "E1005"}, "immediate": true}}`, time.Now().UTC().Format(time.RFC3339))
+	if status := invoke(t, ingest, gatewayEvent(t, s, "msg_1", []byte(statement))); status != http.StatusAccepted {
+		t.Fatalf("hr-events answers %d", status)
+	}
+	invoke(t, router, schedule)
+	invoke(t, worker, schedule)
+
+	for _, caller := range []string{"", "arn:aws:iam::123456789012:user/ada", "arn:aws:sts::123456789012:assumed-role/Deploy/ada", "arn:aws:sts::999999999999:assumed-role/Operators/ada"} {
+		if _, err := as(caller).Overview(t.Context()); !errors.Is(err, operateapi.ErrNobody) {
+			t.Errorf("%q: %v", caller, err)
+		}
+	}
+	holds, err := as(session+"ada@contoso.example").Flags(t.Context(), operate.FlagFilter{Holds: true}, "", 10)
+	if err != nil || len(holds.Items) != 1 || holds.Items[0].Needs != 2 || holds.Items[0].User != identity.UserID(protected.ID) {
+		t.Fatalf("%+v, %v\n%s\n%s", holds, err, worker.Stdout(), desk.Stdout())
+	}
+	word := operate.Word{Flag: holds.Items[0].Number, Decision: lane.Release, Reason: "asked the manager"}
+	for _, step := range []struct {
+		operator string
+		refused  bool
+		enabled  bool
+	}{
+		{protected.UserPrincipalName, true, true},
+		{"ada@contoso.example", false, true},
+		{"Ada@contoso.example", false, true}, // the same person
+		{"ben@contoso.example", false, false},
+	} {
+		_, err := as(session+step.operator).Decide(t.Context(), "mallory", word)
+		if errors.Is(err, operate.ErrRefused) != step.refused || err != nil && !step.refused {
+			t.Errorf("%s: %v", step.operator, err)
+		}
+		invoke(t, worker, schedule)
+		if now, _ := s.Find("E1005"); now.AccountEnabled != step.enabled {
+			t.Errorf("after %s the account is enabled: %v\n%s", step.operator, now.AccountEnabled, worker.Stdout())
+		}
+	}
+	if log := desk.Stdout(); strings.Contains(log, "mallory") || strings.Contains(log, `"level":"ERROR"`) || !strings.Contains(log, `"operator":"ben@contoso.example"`) {
+		t.Error(log)
+	}
+	if n := len(desk.ColdStarts()); n != 1 {
+		t.Errorf("%d cold starts of event-replay", n)
 	}
 }
 
