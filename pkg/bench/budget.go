@@ -1,11 +1,7 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os/exec"
-	"regexp"
 	"strconv"
 )
 
@@ -17,31 +13,20 @@ const (
 	budgetResets  = 10_000
 )
 
-var attribute = regexp.MustCompile(`(?m)^=== ATTR +\S+ (\w+) (\S+)$`)
-
 // budget measures many resets that meet a budget.
 func budget(ctx context.Context, _ Bin) ([]Figure, error) {
-	out, err := exec.CommandContext(ctx, "go", "test", "-count=1", "-v", "-run", "^"+budgetTest+"$", budgetPackage, "-resets", strconv.Itoa(budgetResets)).CombinedOutput()
+	out, err := goTest(ctx, budgetPackage, budgetTest, "-resets", strconv.Itoa(budgetResets))
 	if err != nil {
-		return nil, fmt.Errorf("go test: %w: %s", err, bytes.TrimSpace(out))
+		return nil, err
 	}
-	return shares(string(out))
+	return shares(out)
 }
 
 // shares reads what the test found.
 func shares(out string) ([]Figure, error) {
-	found := map[string]float64{}
-	for _, m := range attribute.FindAllStringSubmatch(out, -1) {
-		value, err := strconv.ParseFloat(m[2], 64)
-		if err != nil {
-			return nil, err
-		}
-		found[m[1]] = value
-	}
-	for _, name := range []string{"resets", "seconds", "used", "refused"} {
-		if _, ok := found[name]; !ok {
-			return nil, fmt.Errorf("%s printed no attribute %s", budgetTest, name)
-		}
+	found, err := attributes(out, "resets", "seconds", "used", "refused")
+	if err != nil {
+		return nil, err
 	}
 	return []Figure{
 		{Name: "resets", Value: found["resets"], Unit: "people"},
