@@ -56,6 +56,18 @@
 //	Point 13: Secrets stay out.                   flow.TestSecretsAreNowhere
 //	Point 14: Report-only does nothing.           flow.TestReportOnlyThenLive
 //
+// Operators and replays:
+//
+//	Looking consumes nothing                     flow.TestListAndOverview
+//	What is personal is masked                   flow.TestShowMasks, flow.TestPersonAndLetIn
+//	A replay needs its plan                      flow.TestReplayNeedsItsPlan, flow.TestEdit
+//	What would do something else is held         flow.TestReplayThatWouldDoSomethingElseIsHeld
+//	What was agreed to is carried out            flow.TestReplayedLeaverGoesOnAfterItsWait, flow.TestWorkerDiesAtEveryStepOfAReplay
+//	What is done or obsolete stays so            flow.TestReplayOfWhatIsDoneChangesNothing, flow.TestReplayOfAnObsoleteJoiner
+//	Two operators where it takes two             flow.TestReplayOfAProtectedPerson
+//	Nothing is lost or doubled                   flow.TestReplayerDiesAtEveryStep, flow.TestConcurrentReplayers
+//	One out of many, the rest is left alone      flow.TestSelectiveReplay, servicebus.TestShelfGivesOneOutOfTheMiddle
+//
 // Beside these: scopes (flow.TestScopes, flow.TestNobodyElseLetsPeopleIn), maximum ages
 // (flow.TestMaximumAge), whom an event is about (flow.TestIdentifiersThatDisagree,
 // flow.TestAccountYoungerThanTheEventMatchesByEmployeeIDOnly), an unreadable or forgetful

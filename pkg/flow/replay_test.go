@@ -719,6 +719,23 @@ func TestReplayerDiesAtEveryStep(t *testing.T) {
 	}
 }
 
+// The worker dies at every step of a replayed event: who resumes does what is left of
+// the plan, and does not take it for another one.
+func TestWorkerDiesAtEveryStepOfAReplay(t *testing.T) {
+	diesAtEveryStep(t, func(w *world) {
+		w.post(w.reregister("h1", mei, map[string]any{"mode": "full"}), 202)
+		w.giveUp("inbound", 1, lane.UnknownPerson)
+		d := w.desk()
+		w.replayed(d, w.plan(d, everything), "replayed")
+	}, func(w *world) {
+		if len(w.methods(mei)) != 0 || len(w.tenant.Passes(mei)) != 1 || w.outcome(meiID, "helpdesk:h1") != ledger.Done {
+			w.t.Errorf("methods %v, lane %+v", w.methods(mei), w.ledger(meiID))
+		}
+		w.idle(nil)
+		w.secretFree()
+	})
+}
+
 // Out of the middle of many, without touching the others.
 func TestSelectiveReplay(t *testing.T) {
 	w := newWorld(t)

@@ -3,7 +3,9 @@ package operate
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -29,7 +31,8 @@ func body(raw []byte, reveal bool) string {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	var out strings.Builder
-	if err := mask(dec, &out, false, 0); err != nil || dec.More() {
+	err := mask(dec, &out, false, 0)
+	if _, end := dec.Token(); err != nil || !errors.Is(end, io.EOF) {
 		return fmt.Sprintf("%d bytes that are no JSON, shown only when asked for", len(raw))
 	}
 	return out.String()

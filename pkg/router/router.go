@@ -14,6 +14,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -62,51 +63,43 @@ func (r *Router) route(ctx context.Context, t *lane.Turn) (lane.Verdict, error) 
 
 // place is route with its own answer to a person whom nobody knows.
 func (r *Router) place(ctx context.Context, t *lane.Turn, nobody func(context.Context, *lane.Turn) (lane.Verdict, error)) (lane.Verdict, error) {
-	if t.Event.UserID != "" {
-		return r.forward(ctx, t, t.Event.UserID)
-	}
-	who, err := t.Event.Person()
-	if err != nil || who.IsZero() {
-		return lane.DeadLetter(lane.BadEvent, "data.person names nobody; correct the sender, then send the event anew"), nil
-	}
-	if namesItself(t.Event, who) {
-		return r.forward(ctx, t, identity.UserID(strings.ToLower(who.ObjectID)))
-	}
 	guarded, cancel, err := t.Guard(ctx)
 	if err != nil {
-		return lane.Failed(ctx, err)
+		return lane.Verdict{}, err
 	}
 	defer cancel()
-	found, err := r.find(guarded, t.Event, who)
-	if err != nil {
-		return lane.Failed(ctx, err)
-	}
+	matches, why, err := r.whose(guarded, t.Event)
 	switch {
-	case found.conflict:
-		return r.park(ctx, t, flag.ConflictingPerson, "the identifiers do not agree on one account")
-	case len(found.matches) == 1:
-		return r.forward(ctx, t, found.matches[0].ID)
-	case len(found.matches) > 1 && fansOut(t.Event.Type):
-		return r.fanOut(ctx, t, found.matches)
-	case len(found.matches) > 1:
-		return r.park(ctx, t, flag.AmbiguousPerson, fmt.Sprintf("%d accounts have these identifiers", len(found.matches)))
-	default:
+	case errors.Is(err, event.ErrBadData):
+		return lane.DeadLetter(lane.BadEvent, "data.person names nobody; correct the sender, then send the event anew"), nil
+	case err != nil:
+		return lane.Failed(ctx, err)
+	case why == flag.ConflictingPerson:
+		return r.park(ctx, t, why, "the identifiers do not agree on one account")
+	case why == flag.AmbiguousPerson:
+		return r.park(ctx, t, why, fmt.Sprintf("%d accounts have these identifiers", len(matches)))
+	case len(matches) == 0:
 		return nobody(ctx, t)
+	case len(matches) == 1:
+		return r.forward(ctx, t, matches[0].ID)
+	default:
+		return r.fanOut(ctx, t, matches)
 	}
 }
 
-// Preview says whose lanes the event would go to if it came now, or why to none:
-// flag.UnknownPerson, AmbiguousPerson or ConflictingPerson. It changes nothing.
-func (r *Router) Preview(ctx context.Context, e event.Event) (users []identity.UserID, why flag.Cause, err error) {
+// whose are the accounts that the event is for, or why it is for none:
+// flag.UnknownPerson, ConflictingPerson, or AmbiguousPerson with all that it may be.
+// event.ErrBadData: it names nobody.
+func (r *Router) whose(ctx context.Context, e event.Event) (matches []identity.Account, why flag.Cause, err error) {
 	if e.UserID != "" {
-		return []identity.UserID{e.UserID}, "", nil
+		return []identity.Account{{ID: e.UserID}}, "", nil
 	}
 	who, err := e.Person()
 	if err != nil || who.IsZero() {
 		return nil, "", fmt.Errorf("%w: data.person names nobody", event.ErrBadData)
 	}
 	if namesItself(e, who) {
-		return []identity.UserID{identity.UserID(strings.ToLower(who.ObjectID))}, "", nil
+		return []identity.Account{{ID: identity.UserID(strings.ToLower(who.ObjectID))}}, "", nil
 	}
 	found, err := r.find(ctx, e, who)
 	switch {
@@ -114,13 +107,24 @@ func (r *Router) Preview(ctx context.Context, e event.Event) (users []identity.U
 		return nil, "", err
 	case found.conflict:
 		return nil, flag.ConflictingPerson, nil
-	case len(found.matches) > 1 && !fansOut(e.Type):
-		return nil, flag.AmbiguousPerson, nil
 	case len(found.matches) == 0:
 		return nil, flag.UnknownPerson, nil
+	case len(found.matches) > 1 && !fansOut(e.Type):
+		return found.matches, flag.AmbiguousPerson, nil
+	default:
+		return found.matches, "", nil
 	}
-	for _, a := range found.matches {
-		if len(found.matches) == 1 || a.Enabled {
+}
+
+// Preview says whose lanes the event would go to if it came now, or why to none. It
+// changes nothing.
+func (r *Router) Preview(ctx context.Context, e event.Event) (users []identity.UserID, why flag.Cause, err error) {
+	matches, why, err := r.whose(ctx, e)
+	if err != nil || why != "" {
+		return nil, why, err
+	}
+	for _, a := range matches {
+		if len(matches) == 1 || a.Enabled {
 			users = append(users, a.ID)
 		}
 	}
