@@ -127,21 +127,20 @@ func (s *stuck) tell(t *testing.T, source, id, typ, data string) {
 	}
 }
 
-// The app of the worker loses a permission, and events of all kinds become dead letters.
-// When it has it back, an operator sees them, plans and replays them. The replayer is
-// killed on the way; another one goes on, and everything has happened once.
-func TestOperatorGetsAStackUnstuck(t *testing.T) {
-	const reports = 60
-	s := startStuck(t)
-	forbid := func(app, path string) (id int) {
-		id, err := s.Graph.AddFault(simgraph.Fault{App: app, Path: path, Kind: simgraph.FaultStatus, Status: http.StatusForbidden, Code: "Authorization_RequestDenied", Count: -1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
+// forbid takes a permission from the app of a function, until all faults are cleared.
+func (s *stuck) forbid(t *testing.T, app, path string) {
+	t.Helper()
+	if _, err := s.Graph.AddFault(simgraph.Fault{App: app, Path: path, Kind: simgraph.FaultStatus, Status: http.StatusForbidden, Code: "Authorization_RequestDenied", Count: -1}); err != nil {
+		t.Fatal(err)
 	}
-	forbid("identity-worker", "users/**")
-	forbid("identity-worker", "$batch")
+}
+
+// breakLanes takes the permissions of the worker's app and makes dead letters of a joiner,
+// a leaver and a leaver who is protected.
+func (s *stuck) breakLanes(t *testing.T) {
+	t.Helper()
+	s.forbid(t, "identity-worker", "users/**")
+	s.forbid(t, "identity-worker", "$batch")
 	start, err := s.Tomorrow()
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +149,17 @@ func TestOperatorGetsAStackUnstuck(t *testing.T) {
 	s.tell(t, stack.Source, "leaver", "employee.leaver", `{"person": {"employeeId": "E1005"}, "immediate": true}`)
 	s.tell(t, stack.Source, "protected", "employee.leaver", `{"person": {"employeeId": "E1015"}, "immediate": true}`)
 	s.until(t, "dead letters of lanes", func() bool { return s.dead("lanes") == 3 })
-	forbid("identity-router", "users")
-	forbid("identity-router", "users/**")
+}
+
+// The app of the worker loses a permission, and events of all kinds become dead letters.
+// When it has it back, an operator sees them, plans and replays them. The replayer is
+// killed on the way; another one goes on, and everything has happened once.
+func TestOperatorGetsAStackUnstuck(t *testing.T) {
+	const reports = 60
+	s := startStuck(t)
+	s.breakLanes(t)
+	s.forbid(t, "identity-router", "users")
+	s.forbid(t, "identity-router", "users/**")
 	for i := range reports {
 		s.tell(t, stack.HelpDesk, fmt.Sprint("report-", i), "mfa.codes-not-received", fmt.Sprintf(`{"person": {"employeeId": "E10%02d"}, "channel": "sms"}`, 6+i%9))
 	}

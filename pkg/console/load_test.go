@@ -71,7 +71,7 @@ func TestPagesWhileAReplayRuns(t *testing.T) {
 	}
 	planned := time.Since(began)
 	began = time.Now()
-	page, replay := read(browser.PostForm(at("/replays"), url.Values{
+	_, replay := read(browser.PostForm(at("/replays"), url.Values{
 		"csrf": form["csrf"], "plan": {field(page, "plan")}, "digest": {field(page, "digest")}, "rate": {"0"}, "why": {"while others look"},
 	}))
 	paths := []string{"/", "/entries", shown, "/flags", "/holds", "/holds/600", "/person/" + person(4), "/replays", replay.Path}
