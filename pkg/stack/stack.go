@@ -6,6 +6,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -105,6 +106,8 @@ type Options struct {
 	// Environment is the machine's, in the form of os.Environ. The functions get only
 	// what concerns the machine of it.
 	Environment []string
+	// Lock is how long a queue's lock lasts when its holder is gone; zero is a minute.
+	Lock time.Duration
 	// Settings are added to those of every function, NAME=VALUE.
 	Settings []string
 }
@@ -179,7 +182,11 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if err := os.WriteFile(s.TokenFile(), []byte(rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}
-	if s.Bus, err = simbus.Start(ctx, simbus.Options{Queues: Queues()}); err != nil {
+	queues := Queues()
+	for i := range queues {
+		queues[i].LockDuration = cmp.Or(o.Lock, queues[i].LockDuration)
+	}
+	if s.Bus, err = simbus.Start(ctx, simbus.Options{Queues: queues}); err != nil {
 		return err
 	}
 	// ctx bounds the start; what is started ends with Close.

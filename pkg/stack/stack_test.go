@@ -30,7 +30,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	c := exec.Command("go", "build", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w",
-		"-o", bin+"/", "./functions/...")
+		"-o", bin+"/", "./functions/...", "./pkg/cmd/mfaflow")
 	c.Dir = "../.."
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 	if out, err := c.CombinedOutput(); err != nil {
@@ -92,10 +92,16 @@ func (s *seen) all() string {
 
 func start(t *testing.T, settings ...string) (*stack.Stack, *seen) {
 	t.Helper()
+	return startWith(t, stack.Options{}, settings...)
+}
+
+func startWith(t *testing.T, o stack.Options, settings ...string) (*stack.Stack, *seen) {
+	t.Helper()
 	lines := &seen{}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	s, err := stack.Start(ctx, stack.Options{Bin: build(t), Each: lines.each, Environment: os.Environ(), Settings: settings})
+	o.Bin, o.Each, o.Environment, o.Settings = build(t), lines.each, os.Environ(), settings
+	s, err := stack.Start(ctx, o)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, lines.all())
 	}
