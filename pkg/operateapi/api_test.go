@@ -24,6 +24,7 @@ import (
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
 	"mfaflow/pkg/operateapi"
+	"mfaflow/pkg/queue"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -280,15 +281,28 @@ func TestActingOutlivesWhoAsked(t *testing.T) {
 
 // What goes wrong inside is for the log, under the correlation id that the operator sees.
 func TestFailuresStayInside(t *testing.T) {
-	m := &mirror{err: errors.New("amqp: link to sb.example detached")}
-	client, _, log := serve(t, m, always(ada))
-	id := correlation.New()
-	_, err := client.Overview(correlation.With(t.Context(), id))
-	if !errors.Is(err, operateapi.ErrFailed) || !strings.Contains(err.Error(), id) || strings.Contains(err.Error(), "amqp") {
-		t.Errorf("got %v", err)
-	}
-	if !strings.Contains(log.String(), "amqp") || !strings.Contains(log.String(), string(ada)) {
-		t.Errorf("log: %s", log)
+	const inside = "amqp: link to sb.example detached"
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"anything":            {errors.New(inside), "with 500 Internal Server Error; "},
+		"the broker is down":  {fmt.Errorf("%s: %w", inside, queue.ErrUnavailable), "with 503 Service Unavailable: the broker does not answer; "},
+		"the directory busy":  {fmt.Errorf("%s: %w", inside, &identity.RetryError{}), "with 503 Service Unavailable: the directory does not answer, or has had enough for now; "},
+		"a permission misses": {fmt.Errorf("%s: %w", inside, identity.ErrForbidden), "with 500 Internal Server Error: the directory refuses our app; "},
+		"out of time":         {fmt.Errorf("%s: %w", inside, context.DeadlineExceeded), "with 503 Service Unavailable: it took too long; "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, _, log := serve(t, &mirror{err: c.err}, always(ada))
+			id := correlation.New()
+			_, err := client.Overview(correlation.With(t.Context(), id))
+			if !errors.Is(err, operateapi.ErrFailed) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), id) || strings.Contains(err.Error(), "amqp") {
+				t.Errorf("got %v", err)
+			}
+			if !strings.Contains(log.String(), inside) || !strings.Contains(log.String(), string(ada)) || !strings.Contains(log.String(), `"level":"ERROR"`) {
+				t.Errorf("log: %s", log)
+			}
+		})
 	}
 }
 

@@ -145,7 +145,11 @@ func failed[Out any](response *http.Response, text []byte, id string) (out Out, 
 				return out, &remoteError{k.err, p.Detail}
 			}
 		}
-		return out, fmt.Errorf("%w with %d %s %s; its log has the cause under the correlation id %s", ErrFailed, p.Status, p.Title, p.Detail, p.Correlation)
+		what := fmt.Sprintf("with %d %s", p.Status, p.Title)
+		if p.Detail != "" {
+			what += ": " + p.Detail
+		}
+		return out, fmt.Errorf("%w %s; its log has the cause under the correlation id %s", ErrFailed, what, p.Correlation)
 	}
 	// Lambda itself says who may not call a function URL.
 	if response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusUnauthorized {

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"mfaflow/pkg/correlation"
+	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
+	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
 )
 
@@ -171,8 +173,18 @@ func answer(w http.ResponseWriter, r *http.Request, result any) error {
 // refuse writes an error. What is none of the operator's business stays in the log.
 func refuse(w http.ResponseWriter, id string, result any, err error) (status int) {
 	p := problem{Type: "about:blank", Status: http.StatusInternalServerError, Correlation: id}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		p.Status = http.StatusServiceUnavailable
+	_, throttled := errors.AsType[*identity.RetryError](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "it took too long"
+	case errors.Is(err, queue.ErrUnavailable):
+		p.Status, p.Detail = http.StatusServiceUnavailable, "the broker does not answer"
+	case throttled:
+		p.Status, p.Detail = http.StatusServiceUnavailable, "the directory does not answer, or has had enough for now"
+	case errors.Is(err, identity.ErrForbidden):
+		p.Detail = "the directory refuses our app" // the log says which permission it needs
+	}
+	if p.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
 	for _, k := range kinds {
