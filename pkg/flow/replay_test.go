@@ -49,7 +49,7 @@ func (w *world) deskOf(tenant *graph.Client) *operate.Desk {
 	return &operate.Desk{
 		Shelves: map[operate.Place]operate.Shelf{
 			operate.Inbound: shelf("inbound", true), operate.Lanes: shelf("lanes", true), operate.Flags: shelf("flags", true),
-			operate.Control: shelf("control", true), operate.Quarantine: shelf("quarantine", false),
+			operate.Control: shelf("control", true), operate.Quarantine: operate.Both(shelf("quarantine", false), shelf("quarantine", true)),
 		},
 		Open: shelf("flags", false), Sender: w.client, Queues: operate.Queues{Inbound: "inbound", Lanes: "lanes", Flags: "flags"},
 		Accept: func(ctx context.Context, queueName, id string) (operate.Session, error) {
@@ -494,6 +494,46 @@ func TestReplayOutOfTheQuarantine(t *testing.T) {
 	}
 	if c := w.counts("quarantine"); c.Active+c.Deferred != 0 {
 		t.Errorf("quarantine %+v", c)
+	}
+}
+
+// The broker dead-letters what was locked too often by processes that died; it is an
+// entry of the quarantine all the same.
+func TestQuarantineIncludesItsDeadLetters(t *testing.T) {
+	w := newWorld(t)
+	d := w.desk()
+	w.clock.Set(leadUp)
+	for i := range 5 {
+		w.post(w.joiner(fmt.Sprint("m", i), "E1021", start), 202)
+		w.work()
+	}
+	r, err := w.client.Receiver("quarantine")
+	w.must(err)
+	defer r.Close()
+	for range 2 { // the first and the second
+		m, err := r.Receive(t.Context(), 5*time.Second)
+		w.must(err)
+		w.must(r.DeadLetter(t.Context(), m, "MaxDeliveryCountExceeded", "", nil))
+	}
+	for _, limit := range []int{0, 1, 2} {
+		var keys []string
+		for _, e := range list(w, d, operate.Filter{Reason: string(flag.AmbiguousPerson)}, limit) {
+			keys = append(keys, e.Key)
+		}
+		if want := "[hr:m0 hr:m1 hr:m2 hr:m3 hr:m4]"; fmt.Sprint(keys) != want {
+			t.Errorf("%d a page: %v, want %s", limit, keys, want)
+		}
+	}
+	entries := list(w, d, operate.Filter{}, 0)
+	for _, i := range []int{1, 3} {
+		outcomes, err := d.Discard(t.Context(), operator, []operate.ID{entries[i].ID}, "sent anew")
+		w.must(err)
+		if outcomes[0].Outcome != "discarded" || outcomes[0].Key != entries[i].Key {
+			t.Errorf("%+v", outcomes)
+		}
+	}
+	if got := len(list(w, d, operate.Filter{}, 0)); got != 3 {
+		t.Errorf("%d are left", got)
 	}
 }
 

@@ -90,7 +90,7 @@ func (q Queues) of(p Place) string {
 // Desk is the engine: it implements Operations. Every field is required unless it says
 // otherwise. It is safe for concurrent use.
 type Desk struct {
-	// Shelves are the dead letters of the queues, and the quarantine itself.
+	// Shelves are the dead letters of the queues, and the quarantine itself (Both).
 	Shelves map[Place]Shelf
 	// Open is the flags queue itself, where deferred means open.
 	Open   Shelf

@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// maxSelection bounds a plan: what nobody can look through nobody can agree to.
-	maxSelection = 20_000
+	// maxSelection bounds a plan: its answer must fit the 6 MB that a function may answer
+	// (docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), and an entry takes
+	// some 400 bytes.
+	maxSelection = 10_000
 	// exactPeople is up to how many entries the methods of every person are read. Above
 	// it they are estimated: Microsoft allows an app 5 such requests in 10 s for one
 	// tenant (learn.microsoft.com/graph/throttling-limits, authentication methods), so that

@@ -175,7 +175,7 @@ func (e *Engine) connect() (*opened, error) {
 	desk := &operate.Desk{
 		Shelves: map[operate.Place]operate.Shelf{
 			operate.Inbound: shelf(s.Inbound, true), operate.Lanes: shelf(s.Lanes, true), operate.Flags: shelf(s.Flags, true),
-			operate.Control: shelf(s.Control, true), operate.Quarantine: shelf(s.Quarantine, false),
+			operate.Control: shelf(s.Control, true), operate.Quarantine: operate.Both(shelf(s.Quarantine, false), shelf(s.Quarantine, true)),
 		},
 		Open: shelf(s.Flags, false), Sender: client, Queues: operate.Queues{Inbound: s.Inbound, Lanes: s.Lanes, Flags: s.Flags},
 		Accept: func(ctx context.Context, queueName, id string) (operate.Session, error) {
