@@ -16,7 +16,7 @@ const (
 	freshAges    = 30 * time.Second
 	agesShare    = 20
 	agesPage     = 1000
-	agesMost     = 200_000
+	agesMost     = 100_000
 	agesPatience = 500 * time.Millisecond
 )
 
