@@ -159,6 +159,17 @@ func (d *Desk) replay(ctx context.Context, by Operator, r Replay, e PlannedEntry
 	})
 }
 
+// giveBackTime is how long putting back may take when the request is over already.
+const giveBackTime = 2 * time.Second
+
+// putBack gives back what was taken, also when nobody waits for the answer any more:
+// otherwise it stays locked until its lock ends.
+func putBack(ctx context.Context, s Shelf, m queue.Received) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTime)
+	defer cancel()
+	return s.PutBack(ctx, m)
+}
+
 // remove takes an entry, does with it what do says, writes it down and removes the
 // entry. An entry that cannot be had, or that do calls stale, is an outcome.
 func (d *Desk) remove(ctx context.Context, by Operator, o Outcome, rec audit.Record, do func(queue.Received) (string, error)) (Outcome, error) {
@@ -182,17 +193,17 @@ func (d *Desk) remove(ctx context.Context, by Operator, o Outcome, rec audit.Rec
 		if errors.Is(err, queue.ErrTooLarge) {
 			o.Outcome = failed
 		}
-		return o, shelf.PutBack(ctx, m)
+		return o, putBack(ctx, shelf, m)
 	}
 	if err != nil {
-		return o, errors.Join(err, shelf.PutBack(ctx, m))
+		return o, errors.Join(err, putBack(ctx, shelf, m))
 	}
 	rec.Key, rec.Outcome, rec.Duration = m.Key, what, time.Since(rec.Started)
 	if rec.Correlation = m.CorrelationID; rec.Type == "" {
 		rec.Type = m.Properties[queue.PropType]
 	}
 	if err := d.Audit.Write(ctx, rec); err != nil {
-		return o, errors.Join(err, shelf.PutBack(ctx, m))
+		return o, errors.Join(err, putBack(ctx, shelf, m))
 	}
 	if err := shelf.Complete(ctx, m); errors.Is(err, queue.ErrLockLost) {
 		// It took too long; the entry may still lie there. Another replay of it changes
@@ -324,7 +335,7 @@ func (d *Desk) close(ctx context.Context, by Operator, o Outcome, f OpenFlag, m 
 		return o, err
 	}
 	if err := d.note(ctx, by, f, "resolve", reason, o.Outcome); err != nil {
-		return o, errors.Join(err, d.Open.PutBack(ctx, taken))
+		return o, errors.Join(err, putBack(ctx, d.Open, taken))
 	}
 	return o, d.Open.Complete(ctx, taken)
 }
