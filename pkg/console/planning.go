@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mfaflow/pkg/operate"
+	"mfaflow/pkg/runbook"
 )
 
 const (
@@ -105,9 +106,12 @@ func (c *Console) selection(form url.Values) (operate.Selection, error) {
 }
 
 // kinds are the groups of a plan, in the order in which they are shown.
+// Those but the last two are the decisions of the runbook.
 var kinds = []struct{ Kind, Title string }{
-	{"act", "would act"}, {"hold", "would be held"}, {"wait", "would wait"}, {"done", "already done"}, {"obsolete", "obsolete"},
-	{"nothing", "nothing to do"}, {"no-user", "no account"}, {"unplannable", "cannot be replayed"}, {"other", "not decided"},
+	{"act", "would act"}, {"tell", "would tell again"}, {"several-lanes", "several people"}, {"read-record", "would ask HR"},
+	{"hold", "would be held"}, {"wait", "would wait"}, {"waiting", "waits already"}, {"dead-letter", "would come back"},
+	{"done", "already done"}, {"obsolete", "obsolete"}, {"nothing", "nothing to do"}, {"no-user", "no account"},
+	{"unplannable", "cannot be replayed"}, {"other", "not decided"},
 }
 
 // kindOf says which group an entry of a plan belongs to.
@@ -124,14 +128,16 @@ func kindOf(e operate.PlannedEntry) string {
 }
 
 type planView struct {
-	ID      string
-	Made    bool
-	Began   time.Time
-	Took    time.Duration
-	Error   string
-	Plan    operate.Plan
-	Groups  []group
-	Kind    string
+	ID     string
+	Made   bool
+	Began  time.Time
+	Took   time.Duration
+	Error  string
+	Plan   operate.Plan
+	Groups []group
+	Kind   string
+	// Means is what a replay does with entries of the kind that is shown.
+	Means   string
 	Shown   []operate.PlannedEntry
 	Page    int
 	Pages   int
@@ -164,6 +170,9 @@ func (c *Console) plan(w http.ResponseWriter, r *http.Request) error {
 		return p.err
 	}
 	v.Kind = r.URL.Query().Get("kind")
+	if a, ok := runbook.For(runbook.Plans, v.Kind); ok {
+		v.Means = a.Do
+	}
 	v.Page, _ = strconv.Atoi(r.URL.Query().Get("page"))
 	counts := map[string]int{}
 	var chosen []operate.PlannedEntry

@@ -23,11 +23,8 @@ var pairs = []struct {
 }
 
 func TestContrast(t *testing.T) {
-	text, err := source.ReadFile("page/style.css")
-	if err != nil {
-		t.Fatal(err)
-	}
-	light, rest, ok := strings.Cut(string(text), "@media (prefers-color-scheme: dark)")
+	text := pageText(t, "page/style.css")
+	light, rest, ok := strings.Cut(text, "@media (prefers-color-scheme: dark)")
 	if !ok {
 		t.Fatal("there is no dark scheme")
 	}
@@ -49,7 +46,7 @@ func TestContrast(t *testing.T) {
 			}
 		}
 	}
-	if literal := regexp.MustCompile(`(?m)^[^-\n]*(color|background|fill|stroke): *#`).FindString(string(text)); literal != "" {
+	if literal := regexp.MustCompile(`(?m)^[^-\n]*(color|background|fill|stroke): *#`).FindString(text); literal != "" {
 		t.Errorf("a colour without name, which no scheme changes: %s", literal)
 	}
 }

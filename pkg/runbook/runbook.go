@@ -5,6 +5,7 @@
 package runbook
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,6 +21,8 @@ const (
 	Holds       Section = "Holds"
 	Waits       Section = "Waits"
 	Quarantine  Section = "Quarantine"
+	// Plans has decisions in the place of reasons, and in Do what a replay would do.
+	Plans Section = "Plans"
 )
 
 // Advice is a row of the runbook, without Markdown.
@@ -41,6 +44,17 @@ var advice = sync.OnceValue(func() map[key]Advice { return parse(events.Page()) 
 func For(s Section, reason string) (a Advice, ok bool) {
 	a, ok = advice()[key{s, reason}]
 	return a, ok
+}
+
+// Reasons are those that a section has advice about, sorted.
+func Reasons(s Section) (list []string) {
+	for k := range advice() {
+		if k.section == s {
+			list = append(list, k.reason)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // parse reads the tables below the headings of the sections.

@@ -1,6 +1,7 @@
 package runbook_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ func TestFor(t *testing.T) {
 		{runbook.Holds, string(plan.ProtectedPerson), "", "A break-glass account"},
 		{runbook.Waits, string(plan.DueLater), "", "The day comes."},
 		{runbook.Quarantine, "mapping-failed", "", "The mapping does not fit"},
+		{runbook.Plans, "act", "", "Take the steps"},
 	}
 	for _, tt := range tests {
 		a, ok := runbook.For(tt.section, tt.reason)
@@ -28,5 +30,8 @@ func TestFor(t *testing.T) {
 	}
 	if a, ok := runbook.For(runbook.Holds, string(lane.Poison)); ok {
 		t.Errorf("a dead letter's reason among the holds: %+v", a)
+	}
+	if all := runbook.Reasons(runbook.Plans); !slices.Contains(all, string(plan.Obsolete)) || slices.Contains(all, "poison") {
+		t.Errorf("plans: %v", all)
 	}
 }
