@@ -65,7 +65,8 @@
 //	What was agreed to is carried out            flow.TestReplayedLeaverGoesOnAfterItsWait, flow.TestWorkerDiesAtEveryStepOfAReplay
 //	What is done or obsolete stays so            flow.TestReplayOfWhatIsDoneChangesNothing, flow.TestReplayOfAnObsoleteJoiner
 //	Two operators where it takes two             flow.TestReplayOfAProtectedPerson
-//	Nothing is lost or doubled                   flow.TestReplayerDiesAtEveryStep, flow.TestConcurrentReplayers
+//	Nothing is lost or doubled                   flow.TestReplayerDiesAtEveryStep, flow.TestConcurrentReplayers,
+//	                                             flow.TestThousandMixedDeadLettersInThreeRuns
 //	One out of many, the rest is left alone      flow.TestSelectiveReplay, servicebus.TestShelfGivesOneOutOfTheMiddle
 //
 // Beside these: scopes (flow.TestScopes, flow.TestNobodyElseLetsPeopleIn), maximum ages

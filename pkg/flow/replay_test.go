@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -774,6 +775,93 @@ func TestWorkerDiesAtEveryStepOfAReplay(t *testing.T) {
 		w.idle(nil)
 		w.secretFree()
 	})
+}
+
+// aside puts events of one person among the dead letters of their lane, under ids of
+// their own.
+func (w *world) aside(user identity.UserID, events ...event.Event) {
+	w.t.Helper()
+	for i, e := range events {
+		e.Source, e.UserID = "https://sender.example", user
+		w.toLane(e, fmt.Sprint("~", i))
+	}
+	s, err := w.client.Accept(w.t.Context(), "lanes", string(user), 5*time.Second)
+	w.must(err)
+	defer s.Close()
+	for range events {
+		m, err := s.Receive(w.t.Context(), 5*time.Second)
+		w.must(err)
+		w.must(s.DeadLetter(w.t.Context(), m, "poison", "x"))
+	}
+}
+
+// A thousand dead letters, of which most are done or obsolete and some are about
+// somebody protected, are replayed in three runs, of which two die.
+func TestThousandMixedDeadLettersInThreeRuns(t *testing.T) {
+	const helena, helenaID, chloe = "helena.strand@contoso.example", "10000000-0000-4000-8000-000000000015", "chloe.barnes@contoso.example"
+	w := newWorld(t)
+	w.clock.Set(leadUp)
+	d := w.deskOf(w.directoryOf("event-replay", func(s azauth.Settings) azcore.TokenCredential {
+		c, err := azauth.New(s)
+		w.must(err)
+		return c
+	}))
+	guests, err := w.graph.Find(t.Context(), identity.Reference{UserPrincipalName: chloe})
+	w.must(err)
+	many := func(n int, origin string, typ event.Type, data string, key func(int) string) (list []event.Event) {
+		for i := range n {
+			at := w.clock.Now().Add(time.Duration(i) * time.Millisecond)
+			id := key(i)
+			list = append(list, event.Event{ID: id, Type: typ, Time: at, ReceivedAt: at, Origin: origin, Key: event.NewKey(origin, id), Data: []byte(data)})
+		}
+		return list
+	}
+	of := func(name string) func(int) string { return func(i int) string { return fmt.Sprint(name, i) } }
+	w.aside(victorID, many(438, "hr", event.Joiner, `{"person":{"employeeId":"E1027"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`, of("v"))...)
+	w.aside(helenaID, many(10, "helpdesk", event.Reregister, `{"person":{"userPrincipalName":"`+helena+`"},"mode":"full"}`, of("p"))...)
+	w.aside(meiID, many(1, "helpdesk", event.Reregister, `{"person":{"userPrincipalName":"`+mei+`"},"mode":"full"}`, of("m"))...)
+	w.aside(meiID, many(100, "risk", event.RiskUser, `{"person":{"userPrincipalName":"`+mei+`"},"level":"low","state":"atRisk"}`, of("r"))...)
+	w.aside(guests[0].ID, many(1, "hr", event.Joiner, `{"person":{"employeeId":"X2001"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`, of("c"))...)
+	w.clock.Advance(time.Minute)
+	w.post(w.joiner("done", "E1004", start), 202)
+	w.post(w.leaver("gone", "E1027", map[string]any{"immediate": true}), 202)
+	w.work()
+	w.aside(lenaID, many(450, "hr", event.Joiner, `{"person":{"employeeId":"E1004"},"startDate":"2026-11-30","timeZone":"Europe/Berlin"}`, func(int) string { return "done" })...)
+
+	p := w.plan(d, everything)
+	if s := p.Summary; len(p.Entries) != 1000 || s.Done != 450 || s.Obsolete != 438 || s.Held != 10 || s.Passes != 2 || s.Resets != 1 || s.Unplannable != 0 {
+		t.Fatalf("%+v", p.Summary)
+	}
+	for run, left := range []int{700, 1501, 1 << 30} {
+		m := &mortal{left: left, late: run == 1}
+		dying := *d
+		dying.Shelves = maps.Clone(d.Shelves)
+		dying.Shelves[operate.Lanes] = mortalShelf{d.Shelves[operate.Lanes], m}
+		dying.Sender, dying.Audit = mortalSender{w.client, m}, mortalTrail{d.Audit, m}
+		_, err := dying.Replay(t.Context(), operator, replay(p))
+		if m.dead != (run < 2) || m.dead == (err == nil) {
+			t.Fatalf("run %d: dead %v, %v", run, m.dead, err)
+		}
+		w.work()
+		w.clock.Advance(61 * time.Second)
+		if w.enabled(victor) || len(w.tenant.Passes(lena)) != 1 || len(w.methods(helena)) != 2 {
+			t.Errorf("after run %d: victor enabled %v, %d passes, methods %v", run, w.enabled(victor), len(w.tenant.Passes(lena)), w.methods(helena))
+		}
+	}
+	w.work()
+	if c := w.counts("lanes"); c.DeadLetter != 0 || c.Active != 0 {
+		t.Errorf("lanes %+v", c)
+	}
+	if len(w.methods(mei)) != 0 || len(w.tenant.Passes(mei)) != 1 || len(w.tenant.Passes(chloe)) != 1 || w.removals() != 6 {
+		t.Errorf("methods %v, %d and %d passes, %d removals", w.methods(mei), len(w.tenant.Passes(mei)), len(w.tenant.Passes(chloe)), w.removals())
+	}
+	if got := len(w.delivered(amara)); got != 3 {
+		t.Errorf("%d passes delivered", got)
+	}
+	if l := w.ledger(helenaID); len(l.Waiting) != 10 || l.Waiting[0].Reason != "protected-person" {
+		t.Errorf("lane of the protected one: %+v", l.Waiting)
+	}
+	w.secretFree()
 }
 
 // Out of the middle of many, without touching the others.
