@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -323,7 +324,7 @@ func TestSystemsAreComplete(t *testing.T) {
 		if err != nil || raw == nil {
 			continue
 		}
-		record, err := hrapi.Parse([]byte("[" + strings.ReplaceAll(string(raw), "<company>", "contoso") + "]"))
+		record, err := hrapi.Parse([]byte("[" + regexp.MustCompile(`<[^>]+>`).ReplaceAllString(string(raw), "contoso") + "]"))
 		if err != nil {
 			t.Errorf("%s/source.json: %v", system, err)
 			continue

@@ -15,6 +15,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ func New(list []API, schemas *catalog.Catalog, transport http.RoundTripper) (*Cl
 	var problems []error
 	for _, a := range list {
 		program, err := mapping.Open(a.Mapping)
-		problems = append(problems, a.problem("mapping", err), a.problem("", a.checkAuthentication()))
+		problems = append(problems, a.problem("mapping", err), a.problem("", a.checkAuthentication()), a.problem("", a.checkFilledIn()))
 		if c.apis[a.Source] != nil || a.Source == "" {
 			problems = append(problems, a.problem("source", errors.New("is empty or there twice")))
 		}
@@ -136,6 +137,28 @@ func (a API) problem(field string, err error) error {
 	default:
 		return fmt.Errorf("hr api %q: %s: %w", a.Source, field, err)
 	}
+}
+
+// blank is what the entries of the catalogue have where something is to be written.
+var blank = regexp.MustCompile(`<[A-Za-z][A-Za-z ]+>`)
+
+// checkFilledIn finds what was copied from the catalogue and not filled in.
+func (a API) checkFilledIn() error {
+	texts := []string{a.URL, a.Basic.Reveal()}
+	for _, value := range a.Headers {
+		texts = append(texts, value.Reveal())
+	}
+	if a.OAuth != nil {
+		texts = append(texts, a.OAuth.TokenURL, a.OAuth.ClientID, a.OAuth.ClientSecret.Reveal())
+	}
+	var found []string
+	for _, text := range texts {
+		found = append(found, blank.FindAllString(text, -1)...)
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return fmt.Errorf("still to be filled in: %s", strings.Join(found, ", "))
 }
 
 // checkAuthentication wants at most one way to fill the header Authorization.

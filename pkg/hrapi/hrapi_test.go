@@ -160,11 +160,19 @@ func TestConfiguration(t *testing.T) {
 	}
 	good := hrapi.API{Source: "bob", URL: "https://api.example/v1/{employeeId}?company={company}", Mapping: "record"}
 	for name, change := range map[string]func(*hrapi.API){
-		"no source":           func(a *hrapi.API) { a.Source = "" },
-		"no https":            func(a *hrapi.API) { a.URL = "http://api.example/{employeeId}" },
-		"names nobody":        func(a *hrapi.API) { a.URL = "https://api.example/employees" },
-		"placeholder unknown": func(a *hrapi.API) { a.URL = "https://api.example/{shoeSize}" },
-		"placeholder in host": func(a *hrapi.API) { a.URL = "https://{company}.example/{employeeId}" },
+		"no source":            func(a *hrapi.API) { a.Source = "" },
+		"no https":             func(a *hrapi.API) { a.URL = "http://api.example/{employeeId}" },
+		"names nobody":         func(a *hrapi.API) { a.URL = "https://api.example/employees" },
+		"placeholder unknown":  func(a *hrapi.API) { a.URL = "https://api.example/{shoeSize}" },
+		"placeholder in host":  func(a *hrapi.API) { a.URL = "https://{company}.example/{employeeId}" },
+		"host to be filled in": func(a *hrapi.API) { a.URL = "https://<company>.example/{employeeId}" },
+		"key to be filled in":  func(a *hrapi.API) { a.Basic = identity.NewSecret("<API key>:x") },
+		"token to be filled in": func(a *hrapi.API) {
+			a.Headers = map[string]identity.Secret{"Authorization": identity.NewSecret("Bearer <access token>")}
+		},
+		"client to be filled in": func(a *hrapi.API) {
+			a.OAuth = &hrapi.OAuth{TokenURL: "https://api.example/token", ClientID: "<client id>", ClientSecret: identity.NewSecret("s")}
+		},
 		"password in the URL": func(a *hrapi.API) { a.URL = "https://u:p@api.example/{employeeId}" },
 		"two ways in": func(a *hrapi.API) {
 			a.Basic = identity.NewSecret("u:p")
