@@ -116,6 +116,9 @@ func (e *usageError) Unwrap() error { return e.err }
 func checked(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
+			if _, takes, some := strings.Cut(cmd.Use, " "); some {
+				err = fmt.Errorf("%s takes %s: %w", cmd.CommandPath(), takes, err)
+			}
 			return &usageError{err}
 		}
 		return nil

@@ -271,7 +271,7 @@ func TestSend(t *testing.T) {
 	}
 	status = http.StatusUnauthorized
 	got := run(t, "", env, "event", "send", sample, "--url", receiver.URL, "--json")
-	if got.code != 1 || !strings.Contains(got.stdout, `"status": 401`) || got.stderr != "Error: the event was refused with 401\n" {
+	if got.code != 1 || !strings.Contains(got.stdout, `"status": 401`) || !strings.HasPrefix(got.stderr, "Error: the event was refused with 401\nTry: --key-file ") {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -241,7 +241,7 @@ func newSend(env []string) *cobra.Command {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d %s\n%s\n", a.Status, http.StatusText(a.Status), strings.TrimSpace(a.Body))
 			}
 			if err == nil && a.Status >= http.StatusBadRequest {
-				err = fmt.Errorf("the event was refused with %d", a.Status)
+				err = refused(a.Status, url)
 			}
 			return err
 		},
@@ -251,6 +251,19 @@ func newSend(env []string) *cobra.Command {
 	c.Flags().StringVar(&contentType, "content-type", "application/cloudevents+json", "type of the body")
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for the answer")
 	return jsonFlag(c)
+}
+
+// refused is the error for an answer; the functions tell a sender who is not known no more
+// than the status.
+func refused(status int, url string) error {
+	err := fmt.Errorf("the event was refused with %d", status)
+	switch status {
+	case http.StatusUnauthorized:
+		return hint(err, "--key-file with the key that MFAFLOW_SOURCE_KEYS has for this source; the log of the function names the reason")
+	case http.StatusNotFound:
+		return hint(err, "a URL that ends in /hr/NAME or /risk/NAME, as MFAFLOW_SOURCES of the function has it, instead of %s", url)
+	}
+	return err
 }
 
 func post(ctx context.Context, url string, h http.Header, body []byte) (answer, error) {

@@ -407,7 +407,7 @@ func TestReplayOfAPlan(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"plan":{},"more":1}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := run(t, "", env, "dead", "replay", file, "--yes", "--reason", "r"); got.code != 1 || !strings.Contains(got.stderr, "is not a plan") {
+	if got := run(t, "", env, "dead", "replay", file, "--yes", "--reason", "r"); got.code != 1 || !strings.Contains(got.stderr, "is not a plan\nTry: mfaflow dead plan --all -o FILE ") {
 		t.Errorf("no plan: %+v", got)
 	}
 }

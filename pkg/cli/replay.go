@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -48,8 +49,10 @@ func newReplay(of string, env []string) *cobra.Command {
 			return &usageError{errors.New("--rate is not between 0 and 10000")}
 		}
 		kept, err := readPlan(args[0])
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
 			return hint(err, "mfaflow %s plan -o %s", of, args[0])
+		} else if err != nil { // not with this name: whatever the file is, it is not to be overwritten
+			return hint(err, "mfaflow %s plan --all -o FILE writes one", of)
 		}
 		todo := slices.DeleteFunc(slices.Clone(kept.Plan.Entries), func(e operate.PlannedEntry) bool {
 			return e.Unplannable != "" || len(only) > 0 && !slices.Contains(only, e.Decision.Decision)

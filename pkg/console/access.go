@@ -182,7 +182,7 @@ func (a *access) members(next http.Handler, refuse func(http.ResponseWriter, *ht
 		if s == nil {
 			refuse(w, r, message{http.StatusUnauthorized, "You are not signed in",
 				"This console lets in whoever opens the link that it printed when it started. The link works once, in one browser.",
-				"Start the console again to get a new link. Replays that ran in it can be planned again."})
+				"Run mfaflow console for a new link, also beside a stack that runs."})
 			return
 		}
 		r = r.WithContext(context.WithValue(r.Context(), memberKey{}, s))
@@ -214,7 +214,7 @@ func (c *Console) enter(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 			return
 		}
-		c.refuse(w, r, message{http.StatusUnauthorized, "This link was used already", "A link lets in one browser, once, within an hour.", "Start the console again to get a new one."})
+		c.refuse(w, r, message{http.StatusUnauthorized, "This link does not let in, or no longer", "A link lets in one browser, once, within an hour.", "Run mfaflow console for a new one, also beside a stack that runs."})
 		return
 	}
 	c.log.InfoContext(r.Context(), "console", "operator", s.operator, "did", "sign in")
