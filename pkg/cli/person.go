@@ -43,6 +43,8 @@ func (d *desk) find(ctx context.Context, who string, reveal bool) (operate.Perso
 	v, err := d.Person(ctx, who, reveal)
 	if errors.Is(err, operate.ErrNotFound) {
 		err = hint(err, "look the person up by object id, user principal name, mail or employee id")
+	} else if errors.Is(err, operate.ErrRefused) {
+		err = hint(err, "the object id or user principal name of the account that you mean; an employee id is to be made unique in the directory")
 	}
 	return v, err
 }
@@ -164,7 +166,9 @@ func newLetIn(env []string) *cobra.Command {
 			return nil
 		}
 		o, err := d.LetIn(ctx, "", v.Tenant.UserID, reason)
-		if err != nil {
+		if errors.Is(err, operate.ErrRefused) {
+			return hint(err, "mfaflow user show %s says why they cannot sign in", v.Tenant.UserID)
+		} else if err != nil {
 			return err
 		}
 		return d.outcomes([]operate.Outcome{o})
