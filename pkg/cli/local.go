@@ -255,6 +255,8 @@ Go on with these, in another terminal:
   # HR knows %s before the directory does: sign the event and post it
   %s event sign --key-file %s %s > headers
   curl -i -H @headers -H 'content-type: application/cloudevents+json' --data-binary @%s %s
+  # the help desk and the risk system sign with %s and %s, and post to
+  # %s and its like
   # the router waits; provision the account and it goes on within 5 s
   curl -d '{"employeeId": %q}' %s/sim/provision
   # the manager's mailbox, and every call that the tenant answered
@@ -265,7 +267,8 @@ Go on with these, in another terminal:
   %s user show %s
 
 Ctrl-C ends it.
-`, l.Dir, stack.LateJoiner, self, filepath.Base(l.KeyFile()), filepath.Base(file), filepath.Base(file), l.HREventsURL(),
+`, l.Dir, stack.LateJoiner, self, filepath.Base(l.KeyFile(stack.Source)), filepath.Base(file), filepath.Base(file), l.HREventsURL(),
+		filepath.Base(l.KeyFile(stack.HelpDesk)), filepath.Base(l.KeyFile(stack.RiskSystem)), l.RiskSignalsURL(stack.HelpDesk),
 		stack.LateJoiner, l.Graph.URL(), l.Graph.URL(), boss.Mail, l.Graph.URL(),
 		self, self, stack.ModelJoiner)
 	return nil

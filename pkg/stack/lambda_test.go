@@ -74,7 +74,7 @@ func invoke(t *testing.T, f *lambda.Function, event []byte) (status int) {
 // gatewayEvent is what an API Gateway HTTP API (payload 2.0) makes of a signed post.
 func gatewayEvent(t *testing.T, s *stack.Stack, id string, body []byte) []byte {
 	t.Helper()
-	key, err := os.ReadFile(s.KeyFile())
+	key, err := os.ReadFile(s.KeyFile(stack.Source))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,8 +176,10 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if s.Dir, err = os.MkdirTemp("", "mfaflow-"); err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.KeyFile(), []byte(s.sources[Source].key.Reveal()+"\n"), 0o600); err != nil {
-		return err
+	for _, source := range []string{Source, HelpDesk, RiskSystem} {
+		if err := os.WriteFile(s.KeyFile(source), []byte(s.sources[source].key.Reveal()+"\n"), 0o600); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(s.TokenFile(), []byte(rand.Text()+rand.Text()+"\n"), 0o600); err != nil {
 		return err
@@ -309,8 +311,9 @@ func (s *Stack) Wait(ctx context.Context) error {
 	}
 }
 
-// KeyFile holds the key with which the HR system signs.
-func (s *Stack) KeyFile() string { return filepath.Join(s.Dir, "signing-key") }
+// KeyFile holds the key with which a source signs: the HR system, the help desk or the
+// risk system.
+func (s *Stack) KeyFile(source string) string { return filepath.Join(s.Dir, source+".key") }
 
 // TokenFile holds the token with which whoever started the stack operates it.
 func (s *Stack) TokenFile() string { return filepath.Join(s.Dir, "operator-token") }

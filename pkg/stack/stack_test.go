@@ -176,7 +176,7 @@ func TestJoinerEndsInAUsablePass(t *testing.T) {
 // No secret of the stack is in what the functions say, even at their most talkative.
 func TestSecretsStayOutOfTheLogs(t *testing.T) {
 	s, lines := start(t, "MFAFLOW_LOG_LEVEL=DEBUG")
-	key, err := os.ReadFile(s.KeyFile())
+	key, err := os.ReadFile(s.KeyFile(stack.Source))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func TestHeldJoinerIsFlagged(t *testing.T) {
 // The signature is that of the reference implementation, not of our own signer.
 func TestJoinerSignedByTheReferenceImplementation(t *testing.T) {
 	s, lines := start(t)
-	key, err := os.ReadFile(s.KeyFile())
+	key, err := os.ReadFile(s.KeyFile(stack.Source))
 	if err != nil {
 		t.Fatal(err)
 	}
