@@ -18,6 +18,7 @@ import (
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/plan"
 	graphsim "mfaflow/pkg/sim/graph"
 )
 
@@ -371,10 +372,12 @@ func (w *world) rest() {
 	w.touched = maps.Clone(touched)
 }
 
-// judgeSync wants that a block which a synchronisation undid was seen.
+// judgeSync wants that a block which a synchronisation undid was seen. Each event looks
+// once; who enables the account after that is seen by its change notification and by the
+// sweep, which do not take part here.
 func (w *world) judgeSync(person int, l *ledger.Ledger) {
 	u, ok := w.tenant.User(personID(person))
-	if !ok || roles[person] != synced || !u.AccountEnabled || l.Block == nil || w.meddled[person] != "enable" {
+	if !ok || roles[person] != synced || !u.AccountEnabled || l.Block == nil || w.meddled[person] != "enable" || l.Step(l.Block.Key, string(plan.Synced)) {
 		return
 	}
 	look := l.Block.At.Add(w.town.settings.SyncCheck)
