@@ -246,8 +246,7 @@ type judgement struct {
 	received    time.Time
 	correlation string
 	events      []event.Event
-	commands    []sweep.Command
-	messages    []queue.Message // of the commands
+	commands    []queue.Message
 	dropped     map[string]int  // by reason
 	looked      map[string]bool // who is looked at already
 }
@@ -279,11 +278,11 @@ func (j *judgement) change(i item) {
 		j.dropped[unknownKind]++
 		return
 	}
-	if again := string(user) + " " + string(kind); j.looked[again] {
+	again := string(user) + " " + string(kind)
+	if j.looked[again] {
 		return
-	} else {
-		j.looked[again] = true
 	}
+	j.looked[again] = true
 	e, err := event.Observed(sweep.Graph, idOf(i), event.AccountChanged, string(user), j.received, j.received,
 		event.AccountUpdate{Person: identity.Reference{ObjectID: string(user)}, Change: kind})
 	if err != nil {
@@ -306,7 +305,7 @@ func (j *judgement) lifecycle(i item, slot string) {
 		j.dropped[unknownEvent]++
 		return
 	}
-	j.commands, j.messages = append(j.commands, c), append(j.messages, m)
+	j.commands = append(j.commands, m)
 }
 
 // idOf is Graph's id of a notification, the same over its retries. Lifecycle
@@ -345,8 +344,8 @@ func (h *Handler) send(ctx context.Context, j judgement) error {
 			return err
 		}
 	}
-	if len(j.messages) > 0 {
-		return h.Sender.Send(ctx, h.ControlQueue, j.messages...)
+	if len(j.commands) > 0 {
+		return h.Sender.Send(ctx, h.ControlQueue, j.commands...)
 	}
 	return nil
 }
@@ -372,9 +371,9 @@ func (h *Handler) report(ctx context.Context, began time.Time, j judgement) {
 		h.line(ctx, slog.LevelInfo, began, "accepted", http.StatusAccepted,
 			slog.String(telemetry.KeyEvent, e.Key), slog.String(telemetry.KeyType, string(e.Type)), slog.String(telemetry.KeyUser, e.Subject))
 	}
-	for n, c := range j.commands {
+	for _, m := range j.commands {
 		h.line(ctx, slog.LevelInfo, began, "accepted", http.StatusAccepted,
-			slog.String(telemetry.KeyEvent, j.messages[n].ID), slog.String(telemetry.KeyType, string(c.Action)))
+			slog.String(telemetry.KeyEvent, m.ID), slog.String(telemetry.KeyType, m.Properties[queue.PropCommand]))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(j.dropped)) {
 		h.line(ctx, slog.LevelWarn, began, "dropped", http.StatusAccepted, slog.String(telemetry.KeyReason, reason), slog.Int("items", j.dropped[reason]))

@@ -1,6 +1,10 @@
 package event
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // SignInFailure is what a failed sign-in of Microsoft Entra means for its owner.
 // Exactly one of the fields is set.
@@ -30,10 +34,8 @@ var signInFailures = map[int]LockCause{
 	500121: "",                    // the second factor failed; see below
 }
 
-// SignInFailureCodes are the codes that ClassifySignIn knows.
-func SignInFailureCodes() []int {
-	return []int{50053, 50057, 50088, 53003, 53004, 53010, 53011, 500121, 530035}
-}
+// SignInFailureCodes are the codes that ClassifySignIn knows, in order.
+func SignInFailureCodes() []int { return slices.Sorted(maps.Keys(signInFailures)) }
 
 // ClassifySignIn says what a failed sign-in means, from status.errorCode,
 // status.failureReason and status.additionalDetails of the sign-in log; ok is false

@@ -262,15 +262,24 @@ func checkHost(address string) error {
 	return nil
 }
 
-// Events implements router.Records.
-func (c *Client) Events(ctx context.Context, thin event.Event) ([]event.Event, error) {
+// of is the API that completes a thin event, and whose record the event means.
+func (c *Client) of(thin event.Event) (*api, event.RecordRef, error) {
 	a := c.apis[thin.Origin]
 	if a == nil {
-		return nil, router.ErrNoRecords
+		return nil, event.RecordRef{}, router.ErrNoRecords
 	}
 	ref, err := thin.RecordRef()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", identity.ErrRefused, err)
+		return nil, ref, fmt.Errorf("%w: %w", identity.ErrRefused, err)
+	}
+	return a, ref, nil
+}
+
+// Events implements router.Records.
+func (c *Client) Events(ctx context.Context, thin event.Event) ([]event.Event, error) {
+	a, ref, err := c.of(thin)
+	if err != nil {
+		return nil, err
 	}
 	address, body, err := a.request(ref)
 	if err != nil {
@@ -286,13 +295,9 @@ func (c *Client) Events(ctx context.Context, thin event.Event) ([]event.Event, e
 // Derive is what an answer of the HR API of the thin event's source amounts to.
 // Events calls it with what it has read.
 func (c *Client) Derive(ctx context.Context, thin event.Event, raw []byte) ([]event.Event, error) {
-	a := c.apis[thin.Origin]
-	if a == nil {
-		return nil, router.ErrNoRecords
-	}
-	ref, err := thin.RecordRef()
+	a, ref, err := c.of(thin)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", identity.ErrRefused, err)
+		return nil, err
 	}
 	return c.derive(ctx, a, thin, ref, raw)
 }

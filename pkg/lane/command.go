@@ -140,15 +140,11 @@ func (v *visit) obey(ctx context.Context, c Command) (outcome, key string, err e
 
 // drop ends a held event without running it.
 func (v *visit) drop(ctx context.Context, w ledger.Waiting) (string, error) {
-	m, err := v.deferred(ctx, w)
+	m, ev, err := v.deferred(ctx, w)
 	if errors.Is(err, queue.ErrGone) {
 		return "refused: the event has left the queue", nil
 	} else if err != nil {
 		return "", err
-	}
-	ev, err := decode(m)
-	if err != nil {
-		return "", fmt.Errorf("held event of lane %s: %w", v.session.ID(), err)
 	}
 	settle, err := v.record(correlation.With(ctx, m.CorrelationID), ev, m, Finished(ledger.Dropped, "dropped by an operator"), w.Attempt)
 	if err != nil {

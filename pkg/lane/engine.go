@@ -240,15 +240,11 @@ func (v *visit) due(ctx context.Context) error {
 		}
 		w := v.ledger.Waiting[i]
 		tried[w.Sequence] = true
-		m, err := v.deferred(ctx, w)
+		m, ev, err := v.deferred(ctx, w)
 		if errors.Is(err, queue.ErrGone) {
 			continue
 		} else if err != nil {
 			return err
-		}
-		ev, err := decode(m)
-		if err != nil {
-			return fmt.Errorf("deferred event of lane %s: %w", v.session.ID(), err)
 		}
 		settle, err := v.turn(correlation.With(ctx, m.CorrelationID), ev, m, &w)
 		if err != nil {
@@ -288,15 +284,11 @@ func (v *visit) sendMissing(ctx context.Context) error {
 			}
 			continue
 		}
-		m, err := v.deferred(ctx, w)
+		m, ev, err := v.deferred(ctx, w)
 		if errors.Is(err, queue.ErrGone) {
 			continue
 		} else if err != nil {
 			return err
-		}
-		ev, err := decode(m)
-		if err != nil {
-			return fmt.Errorf("held event of lane %s: %w", v.session.ID(), err)
 		}
 		if err := v.announce(correlation.With(ctx, m.CorrelationID), w, flag.Flag{User: ev.UserID, Source: ev.Origin}); err != nil {
 			return err
@@ -346,28 +338,38 @@ func (v *visit) ready(w ledger.Waiting) bool {
 }
 
 // deferred takes a waiting event by its sequence number. queue.ErrGone means that
-// it is not to be had that way: either it is still active (a crash came before
-// its defer) and will be delivered by itself, or it has left the queue, which is
-// flagged.
-func (v *visit) deferred(ctx context.Context, w ledger.Waiting) (queue.Received, error) {
-	m, err := v.session.ReceiveDeferred(ctx, w.Sequence)
-	if !errors.Is(err, queue.ErrGone) {
-		return m, err
+// it is not to be had that way: see gone.
+func (v *visit) deferred(ctx context.Context, w ledger.Waiting) (m queue.Received, ev event.Event, err error) {
+	m, err = v.session.ReceiveDeferred(ctx, w.Sequence)
+	if errors.Is(err, queue.ErrGone) {
+		return m, ev, v.gone(ctx, w, err)
+	} else if err != nil {
+		return m, ev, err
 	}
-	holds, peekErr := v.session.Holds(ctx, w.Sequence)
-	if peekErr != nil {
-		return m, peekErr
+	if ev, err = decode(m); err != nil {
+		err = fmt.Errorf("%s event of lane %s: %w", w.Kind, v.session.ID(), err)
+	}
+	return m, ev, err
+}
+
+// gone says why a waiting event is not to be had: either it is still active (a crash came
+// before its defer) and will be delivered by itself, or it has left the queue, which is
+// flagged. Both are queue.ErrGone.
+func (v *visit) gone(ctx context.Context, w ledger.Waiting, why error) error {
+	holds, err := v.session.Holds(ctx, w.Sequence)
+	if err != nil {
+		return err
 	} else if holds {
-		return m, err
+		return why
 	}
 	if err := v.flag(ctx, flag.Flag{Cause: flag.LostMessage, Key: w.Key, Type: string(w.Type), Sequence: w.Sequence, Reason: w.Reason}); err != nil {
-		return m, err
+		return err
 	}
 	v.ledger.Forget(w.Key)
 	if err := v.write(ctx); err != nil {
-		return m, err
+		return err
 	}
-	return m, queue.ErrGone
+	return queue.ErrGone
 }
 
 // turn decides on one event and records the decision in the ledger. The function
@@ -474,11 +476,11 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 			return nil
 		}, v.write(ctx)
 	case deadLettered:
-		// The dead letter first: a poison event whose starts were forgotten before
-		// it left the queue would start all over.
 		if err := v.save(ctx); err != nil {
 			return nil, err
 		}
+		// The dead letter first: a poison event whose starts were forgotten before
+		// it left the queue would start all over.
 		return func() error {
 			if err := v.deadLetter(ctx, m, verdict.reason, verdict.detail); err != nil {
 				return err
@@ -536,15 +538,11 @@ func (v *visit) closeSuperseded(ctx context.Context) error {
 		if w == nil {
 			continue
 		}
-		m, err := v.deferred(ctx, *w)
+		m, ev, err := v.deferred(ctx, *w)
 		if errors.Is(err, queue.ErrGone) {
 			continue
 		} else if err != nil {
 			return err
-		}
-		ev, err := decode(m)
-		if err != nil {
-			return fmt.Errorf("superseded event of lane %s: %w", v.session.ID(), err)
 		}
 		verdict := Finished(ledger.Obsolete, "a later statement by HR took its place")
 		settle, err := v.record(ctx, ev, m, verdict, w.Attempt)

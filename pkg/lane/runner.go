@@ -54,8 +54,7 @@ func (r *Runner) Run(ctx context.Context) (int, error) {
 	})
 	defer stop()
 
-	x := &shift{Runner: r, ctx: ctx, work: work, lanes: make(chan Session)}
-	x.active()
+	x := &shift{Runner: r, ctx: ctx, work: work, lanes: make(chan Session), start: time.Now()}
 	var accepting, working sync.WaitGroup
 	for range (r.Lanes + 1) / 2 {
 		accepting.Go(x.accept)
@@ -93,12 +92,7 @@ type shift struct {
 	start            time.Time
 }
 
-func (x *shift) active() {
-	if x.start.IsZero() {
-		x.start = time.Now()
-	}
-	x.lastActive.Store(int64(time.Since(x.start)))
-}
+func (x *shift) active() { x.lastActive.Store(int64(time.Since(x.start))) }
 
 // idle is how long there was nothing to do.
 func (x *shift) idle() time.Duration {

@@ -110,17 +110,25 @@ func (d *Desk) Replay(ctx context.Context, by Operator, r Replay) ([]Outcome, er
 	case planDigest(r.Settings, r.Digests) != r.Plan:
 		return nil, fmt.Errorf("%w: the digests are not those of the plan", ErrStale)
 	}
+	planned := make(map[string]bool, len(r.Digests)) // a plan has thousands
+	for _, digest := range r.Digests {
+		planned[digest] = true
+	}
 	for _, e := range r.Entries {
-		if e.digest() != e.Digest || !slices.Contains(r.Digests, e.Digest) {
+		if e.digest() != e.Digest || !planned[e.Digest] {
 			return nil, fmt.Errorf("%w: %s %d is not in the plan like this", ErrStale, e.Place, e.Sequence)
 		}
 		if d.Shelves[e.Place] == nil {
 			return nil, fmt.Errorf("%w: %q is no place", ErrRefused, e.Place)
 		}
 	}
-	var outcomes []Outcome
-	for _, e := range r.Entries {
-		o, err := d.replay(ctx, by, r, e)
+	return each(r.Entries, func(e PlannedEntry) (Outcome, error) { return d.replay(ctx, by, r, e) })
+}
+
+// each does one thing after the other, and says what became of those before an error.
+func each[T any](list []T, do func(T) (Outcome, error)) (outcomes []Outcome, err error) {
+	for _, x := range list {
+		o, err := do(x)
 		if err != nil {
 			return outcomes, err
 		}
@@ -221,19 +229,13 @@ func (d *Desk) Discard(ctx context.Context, by Operator, ids []ID, reason string
 	if err := check(by, reason); err != nil {
 		return nil, err
 	}
-	var outcomes []Outcome
-	for _, id := range ids {
+	return each(ids, func(id ID) (Outcome, error) {
 		if d.Shelves[id.Place] == nil {
-			return outcomes, fmt.Errorf("%w: %q is no place", ErrRefused, id.Place)
+			return Outcome{}, fmt.Errorf("%w: %q is no place", ErrRefused, id.Place)
 		}
-		o, err := d.remove(ctx, by, Outcome{ID: id}, audit.Record{Action: "discard", Reason: reason},
+		return d.remove(ctx, by, Outcome{ID: id}, audit.Record{Action: "discard", Reason: reason},
 			func(queue.Received) (string, error) { return discarded, nil })
-		if err != nil {
-			return outcomes, err
-		}
-		outcomes = append(outcomes, o)
-	}
-	return outcomes, nil
+	})
 }
 
 // flag finds an open flag: ErrNotFound.
@@ -345,15 +347,7 @@ func (d *Desk) Resolve(ctx context.Context, by Operator, flags []int64, reason s
 	if err := check(by, reason); err != nil {
 		return nil, err
 	}
-	var outcomes []Outcome
-	for _, number := range flags {
-		o, err := d.resolve(ctx, by, number, reason)
-		if err != nil {
-			return outcomes, err
-		}
-		outcomes = append(outcomes, o)
-	}
-	return outcomes, nil
+	return each(flags, func(number int64) (Outcome, error) { return d.resolve(ctx, by, number, reason) })
 }
 
 func (d *Desk) resolve(ctx context.Context, by Operator, number int64, reason string) (Outcome, error) {
