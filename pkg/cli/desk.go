@@ -136,6 +136,18 @@ func (t target) open(cmd *cobra.Command, env []string) (*desk, func(), error) {
 	return d, connections.CloseIdleConnections, nil
 }
 
+// regionOf is the region of a function URL: the one that was named, or the one in the URL.
+func (t target) regionOf(operations string) string {
+	if t.region != "" {
+		return t.region
+	}
+	u, err := url.Parse(operations)
+	if err != nil {
+		return ""
+	}
+	return awssign.RegionOf(u.Hostname())
+}
+
 // announcement is the file that says where the user's stack is.
 func announcement(env []string) string {
 	if dir, ok := lookup(env, "XDG_RUNTIME_DIR"); ok && dir != "" {
