@@ -50,7 +50,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func newRoot(env []string) *cobra.Command {
 	root := group("mfaflow", "Keep the MFA of a Microsoft 365 tenant in step with its people",
 		newLocal(env), newDemo(env), newServicebus(), newGraph(), newEvent(env), newMapping(), newConfig(), newAudit(),
-		newQueue(env), newDead(env), newQuarantine(env), newHold(env), newFlag(env), newUser(env), newConsole(env))
+		newQueue(env), newDead(env), newQuarantine(env), newHold(env), newFlag(env), newUser(env), newWhoAmI(env), newConsole(env))
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return root

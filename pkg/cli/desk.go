@@ -25,6 +25,7 @@ import (
 // desk is the operations that a command works with, and where it prints.
 type desk struct {
 	operate.Operations
+	whoAmI        func(context.Context) (operate.Operator, error)
 	out, problems io.Writer
 	json          bool
 	width         int
@@ -126,7 +127,7 @@ func (t target) open(cmd *cobra.Command, env []string) (*desk, func(), error) {
 	if err != nil {
 		return nil, nil, &usageError{err}
 	}
-	d := &desk{Operations: client, out: cmd.OutOrStdout(), problems: cmd.ErrOrStderr(), json: wantsJSON(cmd)}
+	d := &desk{Operations: client, whoAmI: client.WhoAmI, out: cmd.OutOrStdout(), problems: cmd.ErrOrStderr(), json: wantsJSON(cmd)}
 	d.width = terminalWidth(d.out)
 	if columns, ok := lookup(env, "COLUMNS"); ok {
 		if n, err := strconv.Atoi(columns); err == nil {

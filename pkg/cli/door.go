@@ -127,7 +127,7 @@ func (d *door) Admit(ctx context.Context, a console.Attempt, with console.Answer
 		return console.Admission{}, err
 	}
 	no := func(err error, next string, args ...any) (console.Admission, error) {
-		return console.Admission{}, &console.NotAdmitted{Why: err, Next: fmt.Sprintf(next, args...)}
+		return console.Admission{}, &console.NotAdmittedError{Why: err, Next: fmt.Sprintf(next, args...)}
 	}
 	session, err := d.federation.Enter(ctx, person.Subject, person.Token.Reveal())
 	switch {

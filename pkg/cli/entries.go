@@ -587,3 +587,23 @@ func short(d time.Duration) string {
 	}
 	return s
 }
+
+// newWhoAmI says who event-replay takes the caller for.
+func newWhoAmI(env []string) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "whoami",
+		Short: "Show as which operator event-replay knows you",
+		Args:  checked(cobra.NoArgs),
+	}
+	return operating(env, c, false, func(ctx context.Context, d *desk, _ []string) error {
+		operator, err := d.whoAmI(ctx)
+		if err != nil {
+			return err
+		}
+		if d.json {
+			return printJSON(d.out, map[string]operate.Operator{"operator": operator})
+		}
+		fmt.Fprintln(d.out, operator)
+		return nil
+	})
+}

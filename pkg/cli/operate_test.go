@@ -308,6 +308,7 @@ lanes/1  2026-11-23 …  employee.le…  forbidden  10000000-00…  hr:1  grant 
 			stdout: "ENTRY     KEY   OUTCOME    DETAIL\nlanes/1   hr:1  discarded\nlanes/99        gone\n", said: []string{"ME, test: discard hr:1"}},
 		"discard by filter": {args: []string{"dead", "discard", "--until", "2026-11-23T09:30:00Z", "--reason", "test", "--yes", "--json"},
 			stdout: `"outcome": "discarded"`, said: []string{"ME, test: discard hr:1", "ME, test: discard hr:2"}},
+		"who I am":          {args: []string{"whoami"}, stdout: me(t) + "\n"},
 		"holds":             {args: []string{"hold", "list"}, stdout: "7     2026-11-23 08:00Z  held   protected-person  10000000-0000-4000-8000-000000000004  employee.leaver  1 of 2 ada\n"},
 		"release, dry":      {args: []string{"hold", "release", "7", "--reason", "proven"}, stdout: "\nNothing was changed. --yes releases 1 held events.\n"},
 		"release":           {args: []string{"hold", "release", "7", "--reason", "proven", "--yes"}, stdout: "7           sent\n", said: []string{"ME, proven: release 7"}},

@@ -24,7 +24,7 @@ const attemptLife = 10 * time.Minute
 type Door interface {
 	// URL is where the browser goes.
 	URL(Attempt) string
-	// Admit says who came back and with which rights: *NotAdmitted says why nobody is let in.
+	// Admit says who came back and with which rights: *NotAdmittedError says why nobody is let in.
 	Admit(context.Context, Attempt, Answer) (Admission, error)
 	// LogoutURL is where the session at the provider is ended; empty when there is no such place.
 	LogoutURL() string
@@ -45,14 +45,14 @@ type Admission struct {
 	Ends       time.Time
 }
 
-// NotAdmitted is why somebody is not let in, and what helps.
-type NotAdmitted struct {
+// NotAdmittedError is why somebody is not let in, and what helps.
+type NotAdmittedError struct {
 	Why  error
 	Next string
 }
 
-func (n *NotAdmitted) Error() string { return n.Why.Error() }
-func (n *NotAdmitted) Unwrap() error { return n.Why }
+func (n *NotAdmittedError) Error() string { return n.Why.Error() }
+func (n *NotAdmittedError) Unwrap() error { return n.Why }
 
 // doorway keeps what belongs to one way to the provider and back in a cookie of the browser
 // that goes, sealed, so that somebody who only ever knocks takes no memory.
@@ -168,7 +168,7 @@ func (c *Console) signedIn(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		c.log.WarnContext(r.Context(), "console", "did", "refuse to sign in", "err", err.Error())
 		m := message{Status: http.StatusForbidden, Title: "You are not let in", Text: fmt.Sprintf("%s.", strings.TrimSuffix(err.Error(), ".")), Next: "Try again.", Links: again}
-		if known, ok := errors.AsType[*NotAdmitted](err); ok {
+		if known, ok := errors.AsType[*NotAdmittedError](err); ok {
 			m.Next = known.Next
 		}
 		c.refuse(w, r, m)

@@ -64,7 +64,7 @@ func newWorld(t testing.TB, change ...func(*signin.Config)) *world {
 // visit signs in at the provider and reads what the browser brings back.
 func (w *world) visit(subject string) signin.Answer {
 	w.Helper()
-	back, err := oidc.Visit(w.browser, w.sut.URL(attempt), subject)
+	back, err := oidc.Visit(w.Context(), w.browser, w.sut.URL(attempt), subject)
 	if err != nil {
 		w.Fatal(err)
 	}

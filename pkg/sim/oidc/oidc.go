@@ -401,7 +401,7 @@ func (p *Provider) Token(claims map[string]any) (string, error) {
 
 // Visit goes where a browser is sent, chooses the person with the subject (none cancels),
 // and returns where the browser is sent back to.
-func Visit(client *http.Client, at, subject string) (back *url.URL, err error) {
+func Visit(ctx context.Context, client *http.Client, at, subject string) (back *url.URL, err error) {
 	u, err := url.Parse(at)
 	if err != nil {
 		return nil, err
@@ -410,22 +410,30 @@ func Visit(client *http.Client, at, subject string) (back *url.URL, err error) {
 	form.Set("person", subject)
 	stay := *client
 	stay.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := stay.Get(at)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body.Close()
-	if resp.StatusCode == http.StatusOK {
-		u.RawQuery = ""
-		if resp, err = stay.PostForm(u.String(), form); err != nil {
-			return nil, err
+	send := func(method, at string, form url.Values) (status int, to string, err error) {
+		r, err := http.NewRequestWithContext(ctx, method, at, strings.NewReader(form.Encode()))
+		if err != nil {
+			return 0, "", err
 		}
-		resp.Body.Close()
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		resp, err := stay.Do(r)
+		if err != nil {
+			return 0, "", err
+		}
+		return resp.StatusCode, resp.Header.Get("Location"), resp.Body.Close()
 	}
-	if resp.StatusCode != http.StatusFound {
-		return nil, fmt.Errorf("the provider answers %s", resp.Status)
+	status, to, err := send(http.MethodGet, at, nil)
+	if err == nil && status == http.StatusOK {
+		u.RawQuery = ""
+		status, to, err = send(http.MethodPost, u.String(), form)
 	}
-	return resp.Location()
+	switch {
+	case err != nil:
+		return nil, err
+	case status != http.StatusFound:
+		return nil, fmt.Errorf("the provider answers %d", status)
+	}
+	return url.Parse(to)
 }
 
 func (p *Provider) signed(claims map[string]any) (string, error) {
