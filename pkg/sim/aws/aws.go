@@ -1,11 +1,14 @@
-// Package aws is the part of AWS in this process that lets people in: the Security Token
-// Service, which gives credentials of a role for a token of an OpenID Connect provider, and
-// the function URL with AuthType AWS_IAM, which checks who signed a request before it
-// invokes a function. Both are served over TLS on loopback.
+// Package aws is the part of AWS in this process that says who somebody is: the Security
+// Token Service, which gives people credentials of a role for a token of an OpenID Connect
+// provider, and roles a token that says which role it is; the function URL with AuthType
+// AWS_IAM, which checks who signed a request before it invokes a function; and Secrets
+// Manager, as far as a role reads a secret. All are served over TLS on loopback.
 //
 // Sources, of docs.aws.amazon.com:
 //
 //	STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+//	STS/latest/APIReference/API_GetWebIdentityToken.html
+//	secretsmanager/latest/apireference/API_GetSecretValue.html
 //	IAM/latest/UserGuide/create-signed-request.html
 //	IAM/latest/UserGuide/reference_policies_elements_condition.html
 //	lambda/latest/dg/urls-invocation.html and urls-auth.html
@@ -18,10 +21,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,6 +61,11 @@ type Options struct {
 	Keys *http.Client
 	// Function is what the function URL invokes.
 	Function Invoke
+	// Secrets are the texts in Secrets Manager by ARN.
+	Secrets map[string]string
+	// Allowed are what roles may do, by their ARN: sts:GetWebIdentityToken, and
+	// secretsmanager:GetSecretValue with the ARN of the secret after a space.
+	Allowed map[string][]string
 	// Now is the time of day; nil is time.Now.
 	Now func() time.Time
 }
@@ -65,15 +78,19 @@ type Account struct {
 	server *http.Server
 	done   chan struct{}
 
+	signing *rsa.PrivateKey // of the tokens that say which role asks
+
 	mu       sync.Mutex
 	sessions map[string]session // by access key
 	assumed  int
+	closed   bool // outbound web identity federation is switched off
+	claims   func(map[string]any)
 }
 
 // session is what an access key stands for.
 type session struct {
-	arn, secret, token, id string
-	expires                time.Time
+	arn, role, secret, token, id string
+	expires                      time.Time
 }
 
 // Start serves on a free loopback port until Close.
@@ -89,10 +106,15 @@ func Start(ctx context.Context, o Options) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Account{Options: o, ca: ca, url: "https://" + l.Addr().String(), done: make(chan struct{}), sessions: map[string]session{}}
+	signing, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, fmt.Errorf("make a signing key: %w", err)
+	}
+	a := &Account{Options: o, signing: signing, ca: ca, url: "https://" + l.Addr().String(), done: make(chan struct{}), sessions: map[string]session{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /sts/{$}", a.sts)
 	mux.HandleFunc("POST /sts", a.sts)
+	mux.HandleFunc("POST /secretsmanager", a.secretsManager)
 	mux.HandleFunc("/", a.functionURL)
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
@@ -118,6 +140,31 @@ func (a *Account) CAPEM() []byte { return bytes.Clone(a.ca) }
 // STSURL is the endpoint of the Security Token Service (AWS_ENDPOINT_URL_STS).
 func (a *Account) STSURL() string { return a.url + "/sts" }
 
+// SecretsURL is the endpoint of Secrets Manager (AWS_ENDPOINT_URL_SECRETS_MANAGER).
+func (a *Account) SecretsURL() string { return a.url + "/secretsmanager" }
+
+// Issuer is iss of the tokens that say which role asks.
+func (a *Account) Issuer() string {
+	return "https://7f1d5b7a-5a43-4c0e-9a55-0d1b4a4c6e11.tokens.sts.global.api.aws"
+}
+
+// PublicKey is the key of those tokens as PEM, as a verifier finds it at the issuer.
+func (a *Account) PublicKey() (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(a.signing.Public())
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
+}
+
+// Federate switches outbound web identity federation of the account on or off; it is on at
+// the start.
+func (a *Account) Federate(on bool) { a.mu.Lock(); defer a.mu.Unlock(); a.closed = !on }
+
+// Change alters the claims of the tokens that follow; nil ends it.
+func (a *Account) Change(claims func(map[string]any)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.claims = claims
+}
+
 // FunctionURL is where the function answers. It is no name of the service's, so whoever
 // signs must be told the region.
 func (a *Account) FunctionURL() string { return a.url }
@@ -129,12 +176,23 @@ func (a *Account) Assumed() int { a.mu.Lock(); defer a.mu.Unlock(); return a.ass
 func (a *Account) Grant(sessionARN string, life time.Duration) (accessKey, secret, token string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.grant(sessionARN, life)
+	return a.grant("", sessionARN, life)
 }
 
-func (a *Account) grant(sessionARN string, life time.Duration) (accessKey, secret, token string) {
+// Run makes credentials of a role for a function, as Lambda does.
+func (a *Account) Run(roleARN, function string, life time.Duration) (accessKey, secret, token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.grant(roleARN, a.sessionARN(roleARN, function), life)
+}
+
+func (a *Account) sessionARN(roleARN, name string) string {
+	return "arn:aws:sts::" + a.Account + ":assumed-role/" + roleARN[strings.LastIndex(roleARN, "/")+1:] + "/" + name
+}
+
+func (a *Account) grant(roleARN, sessionARN string, life time.Duration) (accessKey, secret, token string) {
 	accessKey, secret, token = "ASIA"+rand.Text()[:16], rand.Text(), rand.Text()+rand.Text()
-	a.sessions[accessKey] = session{sessionARN, secret, token, "AROA" + rand.Text()[:17], a.Now().Add(life)}
+	a.sessions[accessKey] = session{sessionARN, roleARN, secret, token, "AROA" + rand.Text()[:17], a.Now().Add(life)}
 	return accessKey, secret, token
 }
 

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -67,12 +68,9 @@ type errorAnswer struct {
 
 // sts answers the query protocol.
 func (a *Account) sts(w http.ResponseWriter, r *http.Request) {
-	var answer any
+	answer, err := a.stsAnswer(w, r)
 	status := http.StatusOK
-	result, err := a.assume(r)
-	if err == nil {
-		answer = assumeAnswer{Result: result, RequestID: "c6104cbe-af31-11e0-8154-cbc7ccf896c7"}
-	} else {
+	if err != nil {
 		known, ok := errors.AsType[*stsError](err)
 		if !ok {
 			known = &stsError{http.StatusInternalServerError, "InternalFailure", err.Error()}
@@ -84,16 +82,31 @@ func (a *Account) sts(w http.ResponseWriter, r *http.Request) {
 	_ = xml.NewEncoder(w).Encode(answer) // the asker may be gone
 }
 
+func (a *Account) stsAnswer(w http.ResponseWriter, r *http.Request) (any, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil, refused("MalformedInput", "the form is too large")
+	}
+	f, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, refused("MalformedInput", "the form is malformed")
+	}
+	const id = "c6104cbe-af31-11e0-8154-cbc7ccf896c7"
+	switch {
+	case f.Get("Version") != "2011-06-15":
+	case f.Get("Action") == "AssumeRoleWithWebIdentity":
+		result, err := a.assume(r.Context(), f)
+		return assumeAnswer{Result: result, RequestID: id}, err
+	case f.Get("Action") == "GetWebIdentityToken":
+		result, err := a.identify(r, body, f)
+		return identityAnswer{Result: result, RequestID: id}, err
+	}
+	return nil, refused("InvalidAction", "Could not find operation %s for version %s", f.Get("Action"), f.Get("Version"))
+}
+
 var sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 
-func (a *Account) assume(r *http.Request) (assumed, error) {
-	if err := r.ParseForm(); err != nil {
-		return assumed{}, refused("MalformedInput", "the form is malformed")
-	}
-	f := r.PostForm
-	if f.Get("Action") != "AssumeRoleWithWebIdentity" || f.Get("Version") != "2011-06-15" {
-		return assumed{}, refused("InvalidAction", "Could not find operation %s for version %s", f.Get("Action"), f.Get("Version"))
-	}
+func (a *Account) assume(ctx context.Context, f url.Values) (assumed, error) {
 	name := f.Get("RoleSessionName")
 	if !sessionName.MatchString(name) {
 		return assumed{}, refused("ValidationError",
@@ -106,7 +119,7 @@ func (a *Account) assume(r *http.Request) (assumed, error) {
 			return assumed{}, refused("ValidationError", "1 validation error detected: Value '%s' at 'durationSeconds' failed to satisfy constraint", s)
 		}
 	}
-	claims, err := a.verify(r.Context(), f.Get("WebIdentityToken"))
+	claims, err := a.verify(ctx, f.Get("WebIdentityToken"))
 	if err != nil {
 		return assumed{}, err
 	}
@@ -136,8 +149,8 @@ func (a *Account) assume(r *http.Request) (assumed, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.assumed++
-	arn := "arn:aws:sts::" + a.Account + ":assumed-role/" + role.ARN[strings.LastIndex(role.ARN, "/")+1:] + "/" + name
-	key, secret, token := a.grant(arn, life)
+	arn := a.sessionARN(role.ARN, name)
+	key, secret, token := a.grant(role.ARN, arn, life)
 	return assumed{
 		Subject: claims.Subject, Audience: claims.Audience, Provider: "arn:aws:iam::" + a.Account + ":oidc-provider/" + provider,
 		Arn: arn, RoleID: a.sessions[key].id + ":" + name,

@@ -29,7 +29,7 @@ func (a *Account) functionURL(w http.ResponseWriter, r *http.Request) {
 		forbid(w, http.StatusRequestEntityTooLarge, "Request Too Long")
 		return
 	}
-	by, key, err := a.signer(r, body)
+	by, key, err := a.signer(r, body, "lambda")
 	if err != nil {
 		text := "Forbidden"
 		if errors.Is(err, errExpired) {
@@ -106,7 +106,7 @@ var (
 )
 
 // signer is the session that signed a request, and its access key.
-func (a *Account) signer(r *http.Request, body []byte) (s session, key string, err error) {
+func (a *Account) signer(r *http.Request, body []byte, service string) (s session, key string, err error) {
 	authorization, ok := strings.CutPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ")
 	if !ok {
 		return session{}, "", errNoSignature
@@ -129,7 +129,7 @@ func (a *Account) signer(r *http.Request, body []byte) (s session, key string, e
 		return session{}, "", errMismatch
 	}
 	date := at.Format("20060102")
-	if scope != date+"/"+a.Region+"/lambda/aws4_request" {
+	if scope != date+"/"+a.Region+"/"+service+"/aws4_request" {
 		return session{}, "", errMismatch
 	}
 	signed := strings.Split(fields["SignedHeaders"], ";")
@@ -139,7 +139,7 @@ func (a *Account) signer(r *http.Request, body []byte) (s session, key string, e
 			return session{}, "", errMismatch
 		}
 	}
-	want := signature(r, body, s.secret, date, a.Region, signed)
+	want := signature(r, body, s.secret, date, a.Region, service, signed)
 	if !hmac.Equal([]byte(want), []byte(fields["Signature"])) {
 		return session{}, "", errMismatch
 	}
@@ -151,8 +151,8 @@ func (a *Account) signer(r *http.Request, body []byte) (s session, key string, e
 
 func subtleDiffers(a, b string) bool { return !hmac.Equal([]byte(a), []byte(b)) }
 
-// signature is the one that a request for the service lambda must have.
-func signature(r *http.Request, body []byte, secret, date, region string, signed []string) string {
+// signature is the one that a request for a service must have.
+func signature(r *http.Request, body []byte, secret, date, region, service string, signed []string) string {
 	canonical := r.Method + "\n" + r.URL.EscapedPath() + "\n" + canonicalQuery(r.URL.Query()) + "\n"
 	for _, name := range signed {
 		value := strings.Join(r.Header.Values(name), ",")
@@ -167,9 +167,9 @@ func signature(r *http.Request, body []byte, secret, date, region string, signed
 	sum := sha256.Sum256(body)
 	canonical += "\n" + strings.Join(signed, ";") + "\n" + hex.EncodeToString(sum[:])
 	hashed := sha256.Sum256([]byte(canonical))
-	scope := date + "/" + region + "/lambda/aws4_request"
+	scope := date + "/" + region + "/" + service + "/aws4_request"
 	mac := []byte("AWS4" + secret)
-	for _, part := range []string{date, region, "lambda", "aws4_request",
+	for _, part := range []string{date, region, service, "aws4_request",
 		"AWS4-HMAC-SHA256\n" + r.Header.Get("X-Amz-Date") + "\n" + scope + "\n" + hex.EncodeToString(hashed[:])} {
 		h := hmac.New(sha256.New, mac)
 		h.Write([]byte(part))
