@@ -377,6 +377,9 @@ func (t *Tenant) validate() error {
 		if in.User == "" || in.Time == nil {
 			fail("sign-in %s: user and createdDateTime are required", in.ID)
 		}
+		if err := in.validate(); err != nil {
+			fail("sign-in %s: %w", in.ID, err)
+		}
 	}
 	for _, d := range t.Detections {
 		unique("risk detection id", d.ID)
