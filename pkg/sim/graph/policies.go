@@ -156,6 +156,7 @@ func (s *Server) patchConfiguration(r *request) (response, error) {
 		}
 	}
 	s.dir.Policies.MethodConfigurations[i] = updated
+	s.dir.scopes = nil
 	return noContent(), nil
 }
 
@@ -178,7 +179,7 @@ func (s *Server) patchPassPolicy(body Document) (response, error) {
 	if err := p.validate(); err != nil {
 		return response{}, errMethod("Invalid Temporary Access Pass configuration: %s", err)
 	}
-	s.dir.Policies.TemporaryAccessPass = p
+	s.dir.Policies.TemporaryAccessPass, s.dir.scopes = p, nil
 	return noContent(), nil
 }
 
@@ -187,7 +188,7 @@ func (s *Server) resetConfiguration(r *request) (response, error) {
 	if !strings.EqualFold(r.params["configuration"], passConfigurationID) {
 		return response{}, errMethodNotFound()
 	}
-	s.dir.Policies.TemporaryAccessPass = defaultPassPolicy()
+	s.dir.Policies.TemporaryAccessPass, s.dir.scopes = defaultPassPolicy(), nil
 	return noContent(), nil
 }
 

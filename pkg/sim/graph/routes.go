@@ -41,6 +41,9 @@ func newRoutes() routeTable {
 	watchUsers := []string{"User.Read.All"} // subscription-post-subscriptions: exactly the one documented
 	deleteUser := []string{"User.DeleteRestore.All", "User.ReadWrite.All", "Directory.ReadWrite.All"}
 
+	readOrganization := []string{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
+	readApplications := []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
+
 	var t routeTable
 	add := func(method, pattern string, class Class, permissions []string, handle func(*Server, *request) (response, error)) *route {
 		rt := &route{method: method, pattern: strings.Split(strings.Trim(pattern, "/"), "/"), class: class, permissions: permissions, handle: handle}
@@ -82,6 +85,11 @@ func newRoutes() routeTable {
 		add("GET", "/groups/{group}/transitiveMembers"+cast, ClassDirectory, readGroups, (*Server).listMembers).cost = fixedCost(5)
 	}
 	add("GET", "/groups/{group}/owners", ClassDirectory, readGroups, (*Server).listOwners)
+
+	add("GET", "/organization", ClassDirectory, readOrganization, (*Server).listOrganizations)
+	add("GET", "/organization/{organization}", ClassDirectory, readOrganization, (*Server).getOrganization)
+	add("GET", "/servicePrincipals", ClassDirectory, readApplications, (*Server).listServicePrincipals)
+	add("GET", "/servicePrincipals/{principal}", ClassDirectory, readApplications, (*Server).getServicePrincipal)
 
 	add("GET", "/roleManagement/directory/roleDefinitions", ClassDirectory, readRoles, (*Server).listRoleDefinitions)
 	add("GET", "/roleManagement/directory/roleDefinitions/{role}", ClassDirectory, readRoles, (*Server).getRoleDefinition)
@@ -129,6 +137,7 @@ func newRoutes() routeTable {
 	add("GET", "/identityProtection/riskDetections", ClassProtection, []string{"IdentityRiskEvent.Read.All", "IdentityRiskEvent.ReadWrite.All"}, (*Server).listDetections)
 	add("GET", "/auditLogs/signIns", ClassReports, []string{"AuditLog.Read.All"}, (*Server).listSignIns)
 	add("GET", "/reports/authenticationMethods/userRegistrationDetails", ClassReports, []string{"AuditLog.Read.All"}, (*Server).listRegistrations)
+	add("GET", "/reports/authenticationMethods/userRegistrationDetails/{user}", ClassReports, []string{"AuditLog.Read.All"}, (*Server).getRegistration)
 	add("GET", "/identityProtection/riskyUsers/{user}", ClassProtection, readRisk, (*Server).getRiskyUser)
 	for _, verdict := range []string{"confirmCompromised", "confirmSafe", "dismiss"} {
 		add("POST", "/identityProtection/riskyUsers/"+verdict, ClassProtection, []string{"IdentityRiskyUser.ReadWrite.All"}, (*Server).judgeRiskyUsers)

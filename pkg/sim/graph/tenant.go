@@ -19,11 +19,13 @@ type Tenant struct {
 	ID                string               `json:"id"`
 	DisplayName       string               `json:"displayName"`
 	Domains           []string             `json:"domains"` // verified domains, the default first
+	CreatedDateTime   *time.Time           `json:"createdDateTime,omitempty"`
 	Behaviour         Behaviour            `json:"behaviour"`
 	Apps              []*App               `json:"apps"`
 	Users             []*User              `json:"users"`
 	NotYetProvisioned []*User              `json:"notYetProvisioned"` // known to HR only; see Server.Provision
 	Groups            []*Group             `json:"groups"`
+	ServicePrincipals []*ServicePrincipal  `json:"servicePrincipals,omitempty"`
 	RoleDefinitions   []*RoleDefinition    `json:"roleDefinitions"`
 	RoleAssignments   []*RoleAssignment    `json:"roleAssignments"`
 	RoleEligibilities []*RoleAssignment    `json:"roleEligibilities"` // PIM: eligible, not active
@@ -254,6 +256,11 @@ type Policies struct {
 	ConditionalAccess       []Document     `json:"conditionalAccess"`
 	AuthenticationStrengths []Document     `json:"authenticationStrengths"`
 	SecurityDefaults        SecurityPolicy `json:"securityDefaults"`
+	NamedLocations          []Document     `json:"namedLocations,omitempty"`
+	PasswordReset           PasswordReset  `json:"selfServicePasswordReset"`
+	// TrustGuestMFA is the default of cross-tenant access: a guest's multifactor
+	// authentication at home counts here.
+	TrustGuestMFA bool `json:"trustGuestMfa,omitempty"`
 }
 
 // SecurityPolicy is the identitySecurityDefaultsEnforcementPolicy.
@@ -359,10 +366,19 @@ func (t *Tenant) validate() error {
 	for _, g := range t.Groups {
 		unique("group id", g.ID)
 	}
+	for _, p := range t.ServicePrincipals {
+		unique("service principal id", p.ID)
+		if err := p.validate(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, in := range t.SignIns {
 		unique("sign-in id", in.ID)
 		if in.User == "" || in.Time == nil {
 			fail("sign-in %s: user and createdDateTime are required", in.ID)
+		}
+		if err := in.validate(); err != nil {
+			fail("sign-in %s: %w", in.ID, err)
 		}
 	}
 	for _, d := range t.Detections {
