@@ -50,13 +50,13 @@ func Ours() Rules {
 			{
 				Name: "application",
 				Folders: []string{
-					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/operate", "pkg/router", "pkg/runbook", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
+					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/operate", "pkg/readiness", "pkg/router", "pkg/runbook", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
 				},
 				Imports: []string{"catalogue", "domain"},
 			},
 			{
 				Name:      "adapter",
-				Folders:   []string{"pkg/awssign", "pkg/azauth", "pkg/config", "pkg/graph", "pkg/handover", "pkg/hrapi", "pkg/jwks", "pkg/lambdafn", "pkg/operateapi", "pkg/servicebus", "pkg/setpoll"},
+				Folders:   []string{"pkg/awssign", "pkg/azauth", "pkg/config", "pkg/files", "pkg/graph", "pkg/handover", "pkg/hrapi", "pkg/jwks", "pkg/lambdafn", "pkg/operateapi", "pkg/servicebus", "pkg/setpoll"},
 				Imports:   []string{"domain", "application"},
 				Strangers: true,
 			},

@@ -3,6 +3,7 @@ package posture
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -270,6 +271,9 @@ func (j *judgement) accesses() []access {
 				}
 			}
 			j.because(Reason{Code: UsesEnforcedApp, About: app.AppID, Detail: how, Count: in.Count, At: in.Last})
+			if a.attended == Unknown && s.Missing(FactLastSignIns) {
+				j.missing(FactLastSignIns)
+			}
 			if a.attended != Yes {
 				j.service = true
 				detail := how
@@ -452,11 +456,8 @@ func (j *judgement) outcome(a access, n needs, strict bool) Verdict {
 	}
 	met := can(j.mfa)
 	var lacking []string
-	for id, certain := range n.strengths {
-		if !asks(certain) {
-			continue
-		}
-		if !can(j.meets(id)) {
+	for _, id := range slices.Sorted(maps.Keys(n.strengths)) {
+		if asks(n.strengths[id]) && !can(j.meets(id)) {
 			lacking = append(lacking, id)
 			met = false
 		}
@@ -464,7 +465,6 @@ func (j *judgement) outcome(a access, n needs, strict bool) Verdict {
 	if met {
 		return Fine
 	}
-	slices.Sort(lacking)
 	if can(j.registers(lacking, strict)) {
 		return Prompted
 	}
