@@ -21,6 +21,7 @@ type directory struct {
 	registrations []registration
 	admins        map[*User]bool         // hold a directory role actively
 	scopes        map[string]methodScope // by lower-case id of the configuration
+	access        []accessPolicy
 }
 
 func newDirectory(t *Tenant) *directory {
@@ -65,7 +66,7 @@ func (d *directory) reindex() {
 		d.byID[strings.ToLower(u.ID)] = u
 		d.byUPN[strings.ToLower(u.UserPrincipalName)] = u
 	}
-	d.memberLists, d.registrations, d.admins, d.scopes = make(map[memberKey][]object), nil, nil, nil
+	d.memberLists, d.registrations, d.admins, d.scopes, d.access = make(map[memberKey][]object), nil, nil, nil, nil
 	d.groups = make(map[string]*Group, len(d.Groups))
 	d.memberOf = make(map[string][]*Group)
 	for _, g := range d.Groups {

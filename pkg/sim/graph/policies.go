@@ -192,22 +192,6 @@ func (s *Server) resetConfiguration(r *request) (response, error) {
 	return noContent(), nil
 }
 
-func (s *Server) listStrengths(r *request) (response, error) {
-	return list(r, "policies/authenticationStrengthPolicies", s.dir.Policies.AuthenticationStrengths), nil
-}
-
-func (s *Server) getStrength(r *request) (response, error) {
-	return oneDocument(r, s.dir.Policies.AuthenticationStrengths, "strength", "policies/authenticationStrengthPolicies/$entity")
-}
-
-func (s *Server) listConditionalAccess(r *request) (response, error) {
-	return list(r, "identity/conditionalAccess/policies", s.dir.Policies.ConditionalAccess), nil
-}
-
-func (s *Server) getConditionalAccess(r *request) (response, error) {
-	return oneDocument(r, s.dir.Policies.ConditionalAccess, "policy", "identity/conditionalAccess/policies/$entity")
-}
-
 func oneDocument(r *request, docs []Document, param, context string) (response, error) {
 	d, _ := findDocument(docs, r.params[param])
 	if d == nil {
@@ -237,7 +221,7 @@ func (s *Server) patchSecurityDefaults(r *request) (response, error) {
 	if body.IsEnabled == nil {
 		return response{}, errBadRequest("isEnabled is required.")
 	}
-	if *body.IsEnabled && slices.ContainsFunc(s.dir.Policies.ConditionalAccess, func(d Document) bool { return d["state"] == "enabled" }) {
+	if *body.IsEnabled && slices.ContainsFunc(s.dir.accessPolicies(), func(p accessPolicy) bool { return p.State == stateEnabled }) {
 		return response{}, &apiError{status: 400, code: "badRequest", message: "Security defaults cannot be enabled while Conditional Access policies are enabled."}
 	}
 	s.dir.Policies.SecurityDefaults.IsEnabled = *body.IsEnabled

@@ -36,6 +36,8 @@ func newRoutes() routeTable {
 	writePolicy := []string{"Policy.ReadWrite.AuthenticationMethod"}
 	readPolicy := []string{"Policy.Read.AuthenticationMethod", "Policy.Read.All", "Policy.ReadWrite.AuthenticationMethod"}
 	readAccess := []string{"Policy.Read.All", "Policy.Read.ConditionalAccess"}
+	writeAccess := []string{"Policy.Read.All+Policy.ReadWrite.ConditionalAccess+Application.Read.All"}
+	writeStrength := []string{"Policy.ReadWrite.ConditionalAccess", "Policy.ReadWrite.AuthenticationMethod"}
 	readSecurity := []string{"Policy.Read.All"}
 	revoke := []string{"User.RevokeSessions.All", "User.ReadWrite.All", "Directory.ReadWrite.All"}
 	watchUsers := []string{"User.Read.All"} // subscription-post-subscriptions: exactly the one documented
@@ -125,12 +127,22 @@ func newRoutes() routeTable {
 	for _, root := range []string{"/policies/authenticationStrengthPolicies", "/identity/conditionalAccess/authenticationStrength/policies"} {
 		add("GET", root, ClassPolicy, readPolicy, (*Server).listStrengths)
 		add("GET", root+"/{strength}", ClassPolicy, readPolicy, (*Server).getStrength)
+		add("GET", root+"/{strength}/usage", ClassPolicy, readPolicy, (*Server).strengthUsage)
+		add("POST", root, ClassPolicy, writeStrength, (*Server).createStrength)
+		add("PATCH", root+"/{strength}", ClassPolicy, writeStrength, (*Server).patchStrength)
+		add("DELETE", root+"/{strength}", ClassPolicy, writeStrength, (*Server).deleteStrength)
+		add("POST", root+"/{strength}/updateAllowedCombinations", ClassPolicy, writeStrength, (*Server).updateCombinations)
 	}
 	add("GET", "/policies/identitySecurityDefaultsEnforcementPolicy", ClassPolicy, readSecurity, (*Server).getSecurityDefaults)
 	add("PATCH", "/policies/identitySecurityDefaultsEnforcementPolicy", ClassPolicy,
 		[]string{"Policy.Read.All+Policy.ReadWrite.SecurityDefaults", "Policy.Read.All+Policy.ReadWrite.ConditionalAccess"}, (*Server).patchSecurityDefaults)
 	add("GET", "/identity/conditionalAccess/policies", ClassProtection, readAccess, (*Server).listConditionalAccess)
 	add("GET", "/identity/conditionalAccess/policies/{policy}", ClassProtection, readAccess, (*Server).getConditionalAccess)
+	add("POST", "/identity/conditionalAccess/policies", ClassProtection, writeAccess, (*Server).createConditionalAccess)
+	add("PATCH", "/identity/conditionalAccess/policies/{policy}", ClassProtection, writeAccess, (*Server).patchConditionalAccess)
+	add("DELETE", "/identity/conditionalAccess/policies/{policy}", ClassProtection, writeAccess, (*Server).deleteConditionalAccess)
+	add("GET", "/identity/conditionalAccess/namedLocations", ClassProtection, readAccess, (*Server).listNamedLocations)
+	add("GET", "/identity/conditionalAccess/namedLocations/{location}", ClassProtection, readAccess, (*Server).getNamedLocation)
 
 	readRisk := []string{"IdentityRiskyUser.Read.All", "IdentityRiskyUser.ReadWrite.All"}
 	add("GET", "/identityProtection/riskyUsers", ClassProtection, readRisk, (*Server).listRiskyUsers)

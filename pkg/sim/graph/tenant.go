@@ -387,6 +387,11 @@ func (t *Tenant) validate() error {
 			fail("risk detection %s: %w", d.ID, errors.Join(err, errors.New("user and detectedDateTime are required")))
 		}
 	}
+	for _, p := range t.Policies.ConditionalAccess {
+		if _, err := readAccessPolicy(p, false); err != nil {
+			fail("conditional access policy %v: %w", p["id"], err)
+		}
+	}
 	for _, a := range t.Apps {
 		unique("app name", a.Name)
 		unique("client id", a.ClientID)
