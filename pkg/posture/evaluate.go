@@ -351,26 +351,39 @@ func (j *judgement) needs(a access) needs {
 	case No:
 	default:
 		n.tenant = n.tenant.or(Unknown)
-		j.missing(FactSecurityDefaults)
 	}
-	switch own := j.p.PerUserMFA.required(); own {
+	switch j.p.PerUserMFA.required() {
 	case Yes:
 		n.tenant = Yes
 		j.because(Reason{Code: ByPerUserMFA, Detail: string(j.p.PerUserMFA)})
 	case No:
 	default:
 		n.tenant = n.tenant.or(Unknown)
-		j.missing(FactPerUserMFA)
 	}
 	if j.e.s.Missing(FactConditional) {
 		n.tenant = n.tenant.or(Unknown)
-		j.missing(FactConditional)
 	}
 	for _, p := range j.e.policies {
 		j.policy(p, a, &n)
 	}
-	n.mfa = n.mfa.or(n.tenant)
+	if n.mfa = n.mfa.or(n.tenant); n.mfa != Yes {
+		j.wonder()
+	}
 	return n
+}
+
+// wonder tells the facts whose absence leaves open whether anything asks.
+func (j *judgement) wonder() {
+	s := j.e.s
+	if d := s.Policies.SecurityDefaults; d != Yes && d != No {
+		j.missing(FactSecurityDefaults)
+	}
+	if j.p.PerUserMFA.required() == Unknown {
+		j.missing(FactPerUserMFA)
+	}
+	if s.Missing(FactConditional) {
+		j.missing(FactConditional)
+	}
 }
 
 // policy adds what one Conditional Access policy asks for.
@@ -612,18 +625,18 @@ func (e *evaluator) notes() []Note {
 			enforced++
 		}
 		if len(p.Risks) > 0 && p.State != PolicyDisabled {
-			add(Note{Code: RiskPolicy, About: p.ID, Detail: p.DisplayName + ": " + strings.Join(p.Risks, "; ")})
+			add(Note{Code: RiskPolicy, About: p.ID, Detail: "the policy " + p.DisplayName + " asks of risky sign-ins only, which nobody can foresee: " + strings.Join(p.Risks, "; ")})
 		}
 	}
 	if s.Policies.SecurityDefaults == Yes && enforced > 0 {
-		add(Note{Code: DefaultsAndPolicies, Count: enforced})
+		add(Note{Code: DefaultsAndPolicies, Count: enforced, Detail: "security defaults are on beside enforced Conditional Access policies, which Microsoft does not allow: what was read is of two moments, read again"})
 	}
 	if len(s.BreakGlass) == 0 {
 		add(Note{Code: NoBreakGlass, Detail: "no break-glass account is configured, so none is checked"})
 	}
 	for _, id := range s.BreakGlass {
 		if _, ok := e.circle.index[id]; !ok {
-			add(Note{Code: MissingBreakGlass, About: string(id), Detail: "configured as break-glass account and not in the tenant"})
+			add(Note{Code: MissingBreakGlass, About: string(id), Detail: "break-glass account " + string(id) + " is configured and not in the tenant"})
 		}
 	}
 	apps, identities := 0, 0
@@ -640,7 +653,7 @@ func (e *evaluator) notes() []Note {
 		add(Note{Code: ExemptIdentities, Count: identities, Detail: fmt.Sprintf("%d managed identities are not asked for MFA", identities)})
 	}
 	for _, g := range s.Gaps {
-		add(Note{Code: GapNote, About: string(g.Fact), Detail: g.Why})
+		add(Note{Code: GapNote, About: string(g.Fact), Detail: "not known: " + string(g.Fact) + " (" + g.Why + ")"})
 	}
 	add(Note{Code: AzureRolesUnseen, Detail: "roles in Azure subscriptions are not in the directory: whoever holds one counts when the sign-in log shows them"})
 	return list

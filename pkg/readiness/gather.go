@@ -45,7 +45,7 @@ type Gatherer struct {
 	// It serves the estimate only.
 	Pace time.Duration
 	Now  func() time.Time
-	// Sleep returns nil after d, or the error of ctx.
+	// Sleep waits in the place of package function Sleep; nil leaves it to that.
 	Sleep func(ctx context.Context, d time.Duration) error
 	// Progress is told after every page; it may be nil.
 	Progress func(Progress)
@@ -162,6 +162,9 @@ func one[T any](name string, fact posture.Fact, read func(context.Context) (T, e
 func (g Gatherer) Snapshot(ctx context.Context) (posture.Snapshot, error) {
 	if g.Window == 0 {
 		g.Window = DefaultWindow
+	}
+	if g.Sleep == nil {
+		g.Sleep = Sleep
 	}
 	run := &gathering{
 		Gatherer: g, s: &posture.Snapshot{BreakGlass: g.BreakGlass, Groups: map[string]posture.Group{}, Roles: map[string]string{}},
@@ -715,5 +718,17 @@ func (g *gathering) tell() {
 	g.progress.Steps = len(g.steps)
 	if g.Progress != nil {
 		g.Progress(g.progress)
+	}
+}
+
+// Sleep returns nil after d, or the error of ctx if that ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
