@@ -304,9 +304,9 @@ func printShifts(out io.Writer, r readiness.Report, limit, width int) {
 		return
 	}
 	fmt.Fprintln(out)
-	t := table{header: []string{"CHANGED", "FROM", "TO"}}
+	t := table{header: []string{"CHANGED", "FROM", "AT BEST", "TO", "AT BEST"}}
 	for _, s := range first(r.Shifts, limit) {
-		t.add(s.UserPrincipalName, string(s.From), string(s.To))
+		t.add(s.UserPrincipalName, string(s.From), string(s.FromAtBest), string(s.To), string(s.ToAtBest))
 	}
 	t.print(out, width)
 	more(out, len(r.Shifts), limit)

@@ -105,7 +105,7 @@ func (r Report) HTML(w io.Writer) error {
 	}
 	for _, from := range posture.Verdicts() {
 		for _, to := range posture.Verdicts() {
-			if n := counts[shiftCount{From: from, To: to}]; n > 0 {
+			if n := counts[shiftCount{From: from, To: to}]; n > 0 && from != to {
 				p.Shifts = append(p.Shifts, shiftCount{from, to, n})
 			}
 		}
