@@ -121,6 +121,7 @@ func newRoutes() routeTable {
 	add("GET", policy, ClassPolicy, readPolicy, (*Server).getMethodsPolicy)
 	add("PATCH", policy, ClassPolicy, writePolicy, (*Server).patchMethodsPolicy)
 	add("GET", policy+"/authenticationMethodConfigurations", ClassPolicy, readPolicy, (*Server).listConfigurations)
+	add("POST", policy+"/authenticationMethodConfigurations", ClassPolicy, writePolicy, (*Server).createConfiguration)
 	add("GET", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, readPolicy, (*Server).getConfiguration)
 	add("PATCH", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, writePolicy, (*Server).patchConfiguration)
 	add("DELETE", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, writePolicy, (*Server).resetConfiguration)
