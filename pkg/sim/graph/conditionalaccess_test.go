@@ -36,7 +36,7 @@ func TestConditionalAccessLife(t *testing.T) {
 		fmt.Sprint(conditions["users"].(map[string]any)["includeRoles"]) != "[]" || fmt.Sprint(a.body["grantControls"].(map[string]any)["termsOfUse"]) != "[]" {
 		t.Errorf("created %s", a.text)
 	}
-	if ids := s.admin("GET", filtered(accessPolicies, "state eq 'enabledForReportingButNotEnforced'"), nil).want(t, 200, "").ids(); len(ids) != 2 {
+	if ids := s.admin("GET", filtered(accessPolicies, "state eq 'enabledForReportingButNotEnforced'"), nil).want(t, 200, "").ids(); len(ids) != 3 {
 		t.Errorf("report-only %v", ids)
 	}
 
@@ -113,7 +113,7 @@ func TestConditionalAccessRefusals(t *testing.T) {
 			}
 		})
 	}
-	if n := len(s.admin("GET", accessPolicies, nil).value()); n != 2 {
+	if n := len(s.admin("GET", accessPolicies, nil).value()); n != 4 {
 		t.Errorf("%d policies after refusals", n)
 	}
 }
