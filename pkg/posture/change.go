@@ -216,7 +216,7 @@ func (c RunCampaign) apply(s *Snapshot) error {
 			if targeted([]Target{t}, string(p.ID), j.in) != Yes {
 				continue
 			}
-			nudged, configuration := AuthenticatorPush, "microsoftauthenticator"
+			nudged, configuration := AuthenticatorPush, authenticatorApp
 			if strings.EqualFold(t.Method, "fido2") {
 				nudged, configuration = SecurityKey, "fido2"
 			}

@@ -100,7 +100,7 @@ func (e *evaluator) person(i int) Result {
 	asked, reportOnly := false, false
 	for _, a := range accesses {
 		n := j.needs(a)
-		asked, reportOnly = asked || n.tenant == Yes, reportOnly || n.reportOnly
+		asked, reportOnly = asked || n.tenant == Yes || n.defaults, reportOnly || n.reportOnly
 		if w := j.outcome(a, n, true); w.Worse(worst) {
 			worst = w
 		}
@@ -153,7 +153,7 @@ func (j *judgement) in(group string) Answer { return j.e.circle.in(j.i, group) }
 
 // olderPolicy are the configurations that the policies of before the migration may allow
 // as well (Entra, how-to-authentication-methods-manage).
-var olderPolicy = []string{"sms", "voice", "microsoftauthenticator", "softwareoath", "hardwareoath"}
+var olderPolicy = []string{"sms", "voice", authenticatorApp, "softwareoath", "hardwareoath"}
 
 func (j *judgement) allows(configuration string) Answer {
 	policy := &j.e.s.Policies.Methods
@@ -181,6 +181,9 @@ func (j *judgement) means() {
 	for _, m := range methods {
 		serves, services := No, m.services()
 		for _, s := range services {
+			if m == SoftwareCode && s.configuration == authenticatorApp && !slices.ContainsFunc(methods, Method.app) {
+				continue // codes of another program
+			}
 			a := j.allows(s.configuration)
 			if !m.known() || m == Certificate {
 				a = a.and(Unknown)
@@ -329,8 +332,10 @@ type needs struct {
 	mfa       Answer
 	strengths map[string]Answer // by id
 	blocks    bool
-	// tenant is whether the tenant's own policies ask.
+	// tenant is whether the tenant's own policies ask, defaults whether it has security
+	// defaults on.
 	tenant     Answer
+	defaults   bool
 	reportOnly bool
 }
 
@@ -346,7 +351,12 @@ func (j *judgement) needs(a access) needs {
 	}
 	switch j.e.s.Policies.SecurityDefaults {
 	case Yes:
-		n.tenant = Yes
+		n.defaults, n.tenant = true, Yes
+		// Everybody registers; who has, and is no administrator, is asked when Microsoft
+		// finds it necessary, and always for Azure (Entra, security-defaults).
+		if a.other() && j.mfa == Yes && !slices.ContainsFunc(j.p.Roles, func(r Role) bool { return r.Active }) {
+			n.tenant = Unknown
+		}
 		j.because(Reason{Code: BySecurityDefaults})
 	case No:
 	default:
