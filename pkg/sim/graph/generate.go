@@ -38,9 +38,10 @@ func Generate(o GenerateOptions) *Tenant {
 	g := &generator{random: rand.New(rand.NewPCG(o.Seed, o.Seed^0x6d666166)), now: o.Now.UTC().Truncate(time.Second), total: max(o.Users, FewestUsers),
 		first: firstNames(), last: lastNames(), countries: countries(),
 		fold: strings.NewReplacer("ã", "a", "á", "a", "é", "e", "ë", "e", "í", "i", "ó", "o", "ø", "o", "ö", "o", "ü", "u", "ż", "z", "ń", "n")}
+	created := g.now.AddDate(-8, 0, 0)
 	g.tenant = &Tenant{
 		ID: g.id(), DisplayName: "Fabrikam Example", Domains: []string{"fabrikam.example", "fabrikam.onmicrosoft.example"}, ExternalMail: []string{"partner.example", "personal.example"},
-		CreatedDateTime: g.ago(7 * 365), Apps: base.Apps, RoleDefinitions: base.RoleDefinitions,
+		CreatedDateTime: &created, Apps: base.Apps, RoleDefinitions: base.RoleDefinitions,
 	}
 	g.tenant.fillDefaults()
 	g.makeGroups()
