@@ -39,7 +39,7 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 		Handler: func(client *servicebus.Client) (lane.Handler, error) {
 			limit, err := wiring.Breaker(client, cfg.ControlQueue, cfg.Breaker)
 			return &worker.Worker{
-				Directory: tenant, Passes: tenant, Accounts: tenant, Methods: tenant, Risks: tenant,
+				Directory: tenant, Passes: tenant, Accounts: tenant, Methods: tenant, Groups: tenant, Risks: tenant,
 				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Pause: worker.Sleep,
 				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
 			}, err

@@ -240,6 +240,18 @@ func TestRefused(t *testing.T) {
 		"proof by role and secret": {"identity-router", with(router, "MFAFLOW_WEB_IDENTITY", "true"), []string{
 			"MFAFLOW_WEB_IDENTITY excludes MFAFLOW_CLIENT_SECRET and MFAFLOW_CLIENT_CERTIFICATE",
 		}},
+		"requirements that nobody can meet": {"identity-worker", with(worker, "MFAFLOW_REQUIREMENTS", `{"strong": {"group": "0ac1b4c7-0000-4000-8000-000000000001", "methods": ["email"]}}`), []string{
+			"MFAFLOW_REQUIREMENTS has a method that is none for multi-factor authentication",
+		}},
+		"requirement of no group": {"identity-worker", with(worker, "MFAFLOW_REQUIREMENTS", `{"strong": {"group": "admins", "methods": ["fido2"]}}`), []string{
+			"MFAFLOW_REQUIREMENTS has a group that is no object id",
+		}},
+		"requirement in capitals": {"identity-worker", with(worker, "MFAFLOW_REQUIREMENTS", `{"Strong": {"group": "0ac1b4c7-0000-4000-8000-000000000001", "methods": ["fido2"]}}`), []string{
+			"MFAFLOW_REQUIREMENTS has a name that is not of lower-case letters, digits and hyphens",
+		}},
+		"move to an unknown requirement": {"identity-worker", with(worker, "MFAFLOW_MOVE_REQUIREMENTS", `{"Treasurer": "strong"}`), []string{
+			"MFAFLOW_MOVE_REQUIREMENTS names a requirement that is not in MFAFLOW_REQUIREMENTS",
+		}},
 		"namespace is a URL": {"identity-router", with(router, "MFAFLOW_SERVICEBUS_NAMESPACE", "sb://contoso.servicebus.windows.net/"), []string{
 			"MFAFLOW_SERVICEBUS_NAMESPACE is not a host name such as contoso.servicebus.windows.net",
 		}},

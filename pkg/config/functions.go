@@ -143,6 +143,8 @@ type Planning struct {
 	OnSessionRevoked    Response      `split_words:"true" default:"record" desc:"What follows session.revoked, as above"`
 	OnCredentialChanged Response      `split_words:"true" default:"record" desc:"What follows credential.changed, as above"`
 	OnMove              Response      `split_words:"true" default:"record" desc:"What follows employee.mover, as above"`
+	Requirements        Requirements  `desc:"What mfa.requirement.set can require, as JSON: {\"phishing-resistant\": {\"group\": \"<object id>\", \"methods\": [\"fido2\", \"windowsHelloForBusiness\"]}}; a Conditional Access policy demands it of the group"`
+	MoveRequirements    Moves         `split_words:"true" desc:"Requirements of new roles and departments, by HR's names of them, as JSON: {\"Domain Administrator\": \"phishing-resistant\"}"`
 	ReportOnly          bool          `split_words:"true" default:"false" desc:"Write what would have been done to accounts, and do none of it"`
 	PassOpensAt         TimeOfDay     `split_words:"true" default:"07:30" desc:"Local time of the start date at which a pass opens"`
 	DefaultTimeZone     TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
@@ -295,6 +297,12 @@ func (c Planning) check(p *SettingsError) {
 	p.duration("PASS_LIFETIME", c.PassLifetime, 10*time.Minute, 43200*time.Minute)
 	if c.PassLifetime%time.Minute != 0 {
 		p.add("PASS_LIFETIME", "is not a whole number of minutes")
+	}
+	for _, requirement := range c.MoveRequirements {
+		if _, known := c.Requirements[requirement]; !known {
+			p.add("MOVE_REQUIREMENTS", "names a requirement that is not in "+prefix+"_REQUIREMENTS")
+			break
+		}
 	}
 }
 
@@ -462,6 +470,7 @@ func (c Planning) Plan() plan.Settings {
 		MaxAge: c.MaxEventAge, SettleWindow: c.SettleWindow,
 		OnRiskySignIn: plan.Response(c.OnRiskySignIn), OnSessionRevoked: plan.Response(c.OnSessionRevoked),
 		OnCredentialChanged: plan.Response(c.OnCredentialChanged), OnMove: plan.Response(c.OnMove),
+		Requirements: c.Requirements, MoveRequirements: c.MoveRequirements,
 		ProtectedAccounts: c.ProtectedAccounts, ProtectRoleHolders: c.ProtectRoleHolders,
 	}
 }

@@ -86,6 +86,61 @@ func (s *SourceScopes) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// Requirements are what can be required of a person, by name.
+type Requirements map[string]plan.Requirement
+
+// UnmarshalText reads a JSON object. It refuses a method that nobody can have: a
+// requirement that nobody meets would hold everybody.
+func (r *Requirements) UnmarshalText(b []byte) error {
+	var plain map[string]struct {
+		Group   string                `json:"group"`
+		Methods []identity.MethodKind `json:"methods"`
+	}
+	if err := decodeStrictly(b, &plain); err != nil {
+		return decodeError(`is not a JSON object such as {"phishing-resistant": {"group": "<object id>", "methods": ["fido2"]}}`)
+	}
+	all := Requirements{}
+	for name, p := range plain {
+		switch {
+		case !isRequirement(name):
+			return decodeError("has a name that is not of lower-case letters, digits and hyphens")
+		case !identity.IsGUID(p.Group):
+			return decodeError("has a group that is no object id")
+		case len(p.Methods) == 0:
+			return decodeError("has a requirement without methods")
+		}
+		for _, kind := range p.Methods {
+			if !kind.Deletable() || !(identity.Method{Kind: kind}).UsableForMFA() {
+				return decodeError("has a method that is none for multi-factor authentication")
+			}
+		}
+		all[name] = plan.Requirement{Group: strings.ToLower(p.Group), Methods: p.Methods}
+	}
+	*r = all
+	return nil
+}
+
+func isRequirement(name string) bool {
+	return name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// Moves are the requirements of roles and departments, by their names in lower case.
+type Moves map[string]string
+
+// UnmarshalText reads a JSON object of strings.
+func (m *Moves) UnmarshalText(b []byte) error {
+	var plain map[string]string
+	if err := decodeStrictly(b, &plain); err != nil {
+		return decodeError(`is not a JSON object such as {"Domain Administrator": "phishing-resistant"}`)
+	}
+	all := Moves{}
+	for name, requirement := range plain {
+		all[strings.ToLower(strings.TrimSpace(name))] = requirement
+	}
+	*m = all
+	return nil
+}
+
 // Operators are the names of operators by role and session.
 type Operators map[string]map[string]string
 

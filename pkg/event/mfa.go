@@ -32,6 +32,9 @@ type MFA struct {
 	Mode ReregisterMode `json:"mode,omitempty"`
 	// RegisteredAfter bounds ReregisterSurgical.
 	RegisteredAfter time.Time `json:"registeredAfter,omitzero"`
+	// Requirement is the name, in the settings, of what an mfa.requirement.set event asks
+	// of the person from now on.
+	Requirement string `json:"requirement,omitempty"`
 }
 
 // Device names a phone or key. Either field may be empty.

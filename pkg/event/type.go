@@ -26,6 +26,7 @@ const (
 	CodesNotReceived   Type = "mfa.codes-not-received"
 	TemporarilyBlocked Type = "mfa.temporarily-blocked"
 	Reregister         Type = "mfa.reregister"
+	RequirementSet     Type = "mfa.requirement.set"
 	RiskUser           Type = "risk.user"
 	RiskSignIn         Type = "risk.sign-in"
 	AccountLocked      Type = "account.locked"
@@ -43,7 +44,7 @@ const Operator = "operator"
 
 var types = [...]Type{
 	Joiner, StartDateChanged, Mover, Leaver, LastDayChanged, Cancelled, Rehire, Ref,
-	DeviceLost, DeviceStolen, AccessLost, CodesUnrequested, CodesNotReceived, TemporarilyBlocked, Reregister,
+	DeviceLost, DeviceStolen, AccessLost, CodesUnrequested, CodesNotReceived, TemporarilyBlocked, Reregister, RequirementSet,
 	RiskUser, RiskSignIn, AccountLocked, AccountChanged, SessionRevoked, CredentialChanged,
 }
 

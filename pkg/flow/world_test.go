@@ -139,7 +139,7 @@ func newWorld(t *testing.T) *world {
 		ProvisionRetry: 15 * time.Minute, ProvisionGrace: 14 * 24 * time.Hour, UnknownPersonAge: 24 * time.Hour,
 	}
 	w.worker = &worker.Worker{
-		Directory: w.graph, Passes: w.graph, Accounts: w.graph, Methods: w.graph, Risks: w.graph,
+		Directory: w.graph, Passes: w.graph, Accounts: w.graph, Methods: w.graph, Groups: w.graph, Risks: w.graph,
 		Breaker: w.breaker(breaker.Limits{Window: time.Hour, Count: 25, ImmediateCount: 100}), People: w.graph.CountUsers,
 		Audit:    audit.NewWriter(w.log, "flow"),
 		Pause:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },

@@ -3,7 +3,10 @@ package graph
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"math/big"
+	"slices"
+	"strings"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 
@@ -33,6 +36,32 @@ func (c *Client) SetRandomPassword(ctx context.Context, id identity.UserID) erro
 	return c.changeUser(ctx, setPassword, abstractions.PATCH, id, "", map[string]any{
 		"passwordProfile": map[string]any{"password": randomPassword(), "forceChangePasswordNextSignIn": true},
 	})
+}
+
+// AddToGroup makes the person a direct member of a group. Graph refuses who is one
+// already with the code of every other refusal (group-post-members), so whether it is that
+// is read; repeating it changes nothing.
+func (c *Client) AddToGroup(ctx context.Context, id identity.UserID, group string) error {
+	guid, ok := objectID(string(id))
+	within, known := objectID(group)
+	if !ok || !known {
+		return addMember.refuse("user or group id is not a GUID")
+	}
+	_, err := call(ctx, c, addMember, func(ctx context.Context) ([]byte, error) {
+		return c.raw(ctx, abstractions.POST, versionOne+"/groups/"+within+"/members/$ref",
+			map[string]string{"@odata.id": c.origin + versionOne + "/directoryObjects/" + guid})
+	})
+	if !errors.Is(err, identity.ErrRefused) {
+		return err
+	}
+	m, unread := c.Membership(ctx, id)
+	if unread != nil {
+		return unread
+	}
+	if slices.ContainsFunc(m.Groups, func(g string) bool { return strings.EqualFold(g, within) }) {
+		return nil
+	}
+	return err
 }
 
 func (c *Client) changeUser(ctx context.Context, op operation, method abstractions.HttpMethod, id identity.UserID, action string, body any) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,46 @@ func TestRevokeSessions(t *testing.T) {
 		if err := c.RevokeSessions(t.Context(), sean); err != nil {
 			t.Errorf("%d: %v", answer.StatusCode, err)
 		}
+	}
+}
+
+// Who is a member already stays one; groups whose members come from elsewhere refuse.
+func TestAddToGroup(t *testing.T) {
+	const strict, carriers, rules = "99999999-0000-4000-8000-000000009001", "99999999-0000-4000-8000-000000009002", "99999999-0000-4000-8000-000000009003"
+	s := tenant(t)
+	c := worker(t, s)
+	for range 2 {
+		if err := c.AddToGroup(t.Context(), sean, strict); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := c.Membership(t.Context(), sean)
+	if err != nil || !slices.Contains(m.Groups, strict) {
+		t.Errorf("%v, %v", m.Groups, err)
+	}
+	s.Mutate(func(t *sim.Tenant) {
+		for _, g := range t.Groups {
+			if g.ID == rules {
+				g.GroupTypes = []string{"DynamicMembership"}
+			}
+		}
+	})
+	if err := c.AddToGroup(t.Context(), sean, rules); !errors.Is(err, identity.ErrRefused) || !strings.Contains(err.Error(), "come from a rule") {
+		t.Errorf("a dynamic group: %v", err)
+	}
+	if err := c.AddToGroup(t.Context(), sean, carriers); !errors.Is(err, identity.ErrForbidden) {
+		t.Errorf("a role-assignable group: %v", err)
+	}
+	if err := c.AddToGroup(t.Context(), sean, "20000000-0000-4000-8000-00000000ffff"); !errors.Is(err, identity.ErrNotFound) {
+		t.Errorf("no such group: %v", err)
+	}
+	if err := c.AddToGroup(t.Context(), sean, "payments"); err == nil {
+		t.Error("a name is no id")
+	}
+	arm(t, s, sim.Fault{Kind: sim.FaultCut, Method: "POST", AfterEffect: true})
+	checkClass(t, c.AddToGroup(t.Context(), mia, strict), outcome{unknown: true}, true)
+	if err := c.AddToGroup(t.Context(), mia, strict); err != nil {
+		t.Errorf("again after an answer that was cut off: %v", err)
 	}
 }
 

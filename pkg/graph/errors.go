@@ -80,6 +80,7 @@ var (
 	setEnabled    = operation{name: "block or unblock sign-in", class: classDirectory, write: true, permission: "User.EnableDisableAccount.All and User.Read.All" + privileged}
 	revoke        = operation{name: "revoke sessions", class: classDirectory, write: true, permission: "User.RevokeSessions.All", refusal: "an external user's sessions belong to the home tenant"}
 	setPassword   = operation{name: "set random password", class: classDirectory, write: true, permission: "User-PasswordProfile.ReadWrite.All" + privileged, refusal: "the account is owned by an on-premises directory"}
+	addMember     = operation{name: "add to group", class: classDirectory, write: true, permission: "GroupMember.ReadWrite.All and User.Read.All", refusal: "the group's members come from a rule or from an on-premises directory, or there is no such group"}
 	readRisk      = operation{name: "read user risk", class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
 	countUsers    = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
 

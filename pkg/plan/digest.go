@@ -11,7 +11,7 @@ import (
 // lasts and which methods are there now is not part of it.
 func (s Step) Name() string {
 	name := string(s.Action)
-	for _, part := range []string{string(s.For), string(s.Stage)} {
+	for _, part := range []string{string(s.For), string(s.Stage), s.Group} {
 		if part != "" {
 			name += " " + part
 		}

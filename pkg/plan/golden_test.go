@@ -162,6 +162,11 @@ func settings() plan.Settings {
 		Lifetime: 8 * time.Hour, PastStart: 7 * 24 * time.Hour, ProtectRoleHolders: true,
 		Grace: 7 * 24 * time.Hour, SyncCheck: 45 * time.Minute, MaxAge: 7 * 24 * time.Hour, SettleWindow: 24 * time.Hour,
 		OnRiskySignIn: plan.RaiseFlag, OnSessionRevoked: plan.Record, OnCredentialChanged: plan.Record, OnMove: plan.Record,
+		Requirements: map[string]plan.Requirement{
+			"authenticator":      {Group: "0AC1B4C7-0000-4000-8000-000000000001", Methods: []identity.MethodKind{identity.MethodAuthenticator, identity.MethodFIDO2}},
+			"phishing-resistant": {Group: "0ac1b4c7-0000-4000-8000-000000000002", Methods: []identity.MethodKind{identity.MethodFIDO2, identity.MethodWindowsHello}},
+		},
+		MoveRequirements: map[string]string{"treasurer": "authenticator", "it operations": "phishing-resistant"},
 	}
 }
 

@@ -44,23 +44,25 @@ type Reason string
 
 // The reasons a plan can give.
 const (
-	NotSupported      Reason = "type-not-supported"
-	DueLater          Reason = "due-later"
-	GracePeriod       Reason = "grace-period"
-	SyncCheck         Reason = "sync-check"
-	AccountDisabled   Reason = "account-disabled"
-	AccountReenabled  Reason = "account-enabled-again"
-	StillBlocked      Reason = "still-blocked"
-	ExternalGuest     Reason = "external-guest"
-	ProtectedPerson   Reason = "protected-person"
-	AlreadyRegistered Reason = "already-registered"
-	CompromiseStands  Reason = "compromise-stands"
-	ForeignPass       Reason = "foreign-pass"
-	PassPolicyOff     Reason = "pass-policy-disabled"
-	PassPolicyExclude Reason = "pass-policy-excludes-person"
-	StartDatePast     Reason = "start-date-past"
-	NoTimeZone        Reason = "no-time-zone"
-	MethodsNotNamed   Reason = "methods-not-named"
+	NotSupported       Reason = "type-not-supported"
+	DueLater           Reason = "due-later"
+	GracePeriod        Reason = "grace-period"
+	SyncCheck          Reason = "sync-check"
+	AccountDisabled    Reason = "account-disabled"
+	AccountReenabled   Reason = "account-enabled-again"
+	StillBlocked       Reason = "still-blocked"
+	ExternalGuest      Reason = "external-guest"
+	ProtectedPerson    Reason = "protected-person"
+	AlreadyRegistered  Reason = "already-registered"
+	CompromiseStands   Reason = "compromise-stands"
+	ForeignPass        Reason = "foreign-pass"
+	PassPolicyOff      Reason = "pass-policy-disabled"
+	PassPolicyExclude  Reason = "pass-policy-excludes-person"
+	StartDatePast      Reason = "start-date-past"
+	NoTimeZone         Reason = "no-time-zone"
+	MethodsNotNamed    Reason = "methods-not-named"
+	UnknownRequirement Reason = "unknown-requirement"
+	RequirementUnmet   Reason = "requirement-unmet"
 )
 
 // Action is one kind of step. The zero value is invalid.
@@ -75,6 +77,9 @@ const (
 	DeletePass     Action = "delete-pass"
 	RemoveMethods  Action = "remove-methods"
 	RandomPassword Action = "random-password"
+	// AddToGroup makes the person a member of a group that Conditional Access requires
+	// stronger methods of.
+	AddToGroup Action = "add-to-group"
 	// Mark writes into the ledger that a stage of the event is over.
 	Mark Action = "mark"
 )
@@ -111,6 +116,8 @@ type Step struct {
 	// For is why BlockSignIn blocks, and what Mark leaves a block standing for.
 	For   ledger.BlockedBy `json:"for,omitempty"`
 	Stage Stage            `json:"stage,omitempty"`
+	// Group is the object id of AddToGroup's group.
+	Group string `json:"group,omitempty"`
 }
 
 // Class groups destructive plans for the blast-radius breaker.
@@ -192,6 +199,11 @@ type Settings struct {
 	OnRiskySignIn, OnSessionRevoked, OnCredentialChanged Response
 	// OnMove is what follows a change of role.
 	OnMove Response
+	// Requirements are what can be required of a person, by name; names are in lower case.
+	Requirements map[string]Requirement
+	// MoveRequirements are the requirements of roles and departments by HR's names of
+	// them, in lower case.
+	MoveRequirements map[string]string
 	// ProtectedAccounts are the break-glass accounts.
 	ProtectedAccounts []identity.UserID
 	// ProtectRoleHolders holds people with directory roles, eligible roles or
@@ -259,7 +271,9 @@ func Decide(in Input) (Plan, error) {
 	case event.Cancelled:
 		return decideCancelled(in)
 	case event.Mover:
-		return respond(in, in.Settings.OnMove, flag.Moved, "the person changed role")
+		return decideMove(in)
+	case event.RequirementSet:
+		return decideRequirement(in)
 	case event.DeviceLost, event.DeviceStolen, event.AccessLost, event.Reregister,
 		event.CodesUnrequested, event.CodesNotReceived, event.TemporarilyBlocked:
 		return decideHelpDesk(in)

@@ -32,6 +32,7 @@ const (
 	actPassword   = "password"
 	actRemove     = "remove"
 	actDefault    = "set-default"
+	actGroup      = "add-to-group"
 )
 
 // effect is one change that a worker made, or may have made.

@@ -392,6 +392,11 @@ func (d directory) SetEnabled(ctx context.Context, u identity.UserID, enabled bo
 	return d.change(ctx, stepWrite, action, u, func(c *graph.Client) error { return c.SetEnabled(ctx, u, enabled) })
 }
 
+// AddToGroup implements worker.Groups.
+func (d directory) AddToGroup(ctx context.Context, u identity.UserID, group string) error {
+	return d.change(ctx, stepWrite, actGroup, u, func(c *graph.Client) error { return c.AddToGroup(ctx, u, group) })
+}
+
 // RevokeSessions implements worker.Accounts.
 func (d directory) RevokeSessions(ctx context.Context, u identity.UserID) error {
 	return d.change(ctx, stepWrite, actRevoke, u, func(c *graph.Client) error { return c.RevokeSessions(ctx, u) })

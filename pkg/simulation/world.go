@@ -148,7 +148,7 @@ func (w *world) wire() error {
 	mail := worker.ManagerMail{Directory: d, Mailer: d, Sender: sender}
 	trail := audit.NewWriter(w.log, "simulation")
 	wk := &worker.Worker{
-		Directory: d, Passes: d, Accounts: d, Methods: d, Risks: d, Breaker: shared, People: d.CountUsers, Audit: trail,
+		Directory: d, Passes: d, Accounts: d, Methods: d, Groups: d, Risks: d, Breaker: shared, People: d.CountUsers, Audit: trail,
 		Pause:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 		Channels: []worker.Channel{mail}, Settings: w.town.settings, Scopes: scopes(),
 	}

@@ -62,8 +62,13 @@ func StorySettings() []string {
 		"MFAFLOW_UNBLOCK_RETURNING=true", "MFAFLOW_ON_MOVE=flag", "MFAFLOW_ON_RISKY_SIGN_IN=revoke",
 		"MFAFLOW_ON_SESSION_REVOKED=revoke", "MFAFLOW_ON_CREDENTIAL_CHANGED=reregister",
 		"MFAFLOW_POLL=risky-users,detections,sign-ins,employment", "MFAFLOW_SWEEP_INTERVAL=1s",
+		`MFAFLOW_REQUIREMENTS={"phishing-resistant": {"group": "` + payments + `", "methods": ["fido2", "windowsHelloForBusiness"]}}`,
 	}
 }
+
+// payments is the group of the sample tenant of which a policy requires phishing-resistant
+// methods.
+const payments = "20000000-0000-4000-8000-000000000014"
 
 // ErrNoEffect: the effects of a story do not all show.
 var ErrNoEffect = errors.New("no effect")
@@ -273,6 +278,11 @@ func Stories() ([]Story, error) {
 			Effects: []Effect{passMailed(1), methodsLeft(0), sessionsRevoked()},
 		},
 		{
+			Type: event.RequirementSet, Title: "Tomas Berg, who has a security key, may make payments and must use it", Person: "E1002",
+			Data: asked(map[string]any{"requirement": "phishing-resistant"}), before: registers("fido2"),
+			Effects: []Effect{inGroup(payments)},
+		},
+		{
 			Type: event.RiskUser, Title: "Peter Novak's risk rises; the directory says high", Person: "E1020", Data: map[string]any{"level": "medium"},
 			before: func(s *Stack, u simgraph.User) error { return s.Graph.SetRisk(u.ID, "high", "atRisk") },
 			Effects: []Effect{
@@ -448,6 +458,17 @@ func blocked() Effect {
 }
 func enabled() Effect {
 	return now("the account is enabled", func(u simgraph.User) bool { return u.AccountEnabled })
+}
+func inGroup(id string) Effect {
+	return Effect{"the person is in the group of which it is required", func(s *Stack, u simgraph.User, _ time.Time) bool {
+		in := false
+		s.Graph.Mutate(func(t *simgraph.Tenant) {
+			for _, g := range t.Groups {
+				in = in || g.ID == id && slices.Contains(g.Members, u.ID)
+			}
+		})
+		return in
+	}}
 }
 func passwordChange() Effect {
 	return now("the password must be changed", func(u simgraph.User) bool { return u.ForceChangePassword })

@@ -54,6 +54,16 @@ func (r *run) randomPassword(ctx context.Context) (*lane.Verdict, error) {
 	return r.once(ctx, plan.RandomPassword, r.Accounts.SetRandomPassword)
 }
 
+// addToGroup makes the person a member of a group. It is not remembered: whoever resumes
+// reads the groups.
+func (r *run) addToGroup(ctx context.Context, group string) (*lane.Verdict, error) {
+	err := r.effect(ctx, string(plan.AddToGroup), func(ctx context.Context) error { return r.Groups.AddToGroup(ctx, r.user, group) })
+	if err != nil {
+		return verdictOf(ctx, err)
+	}
+	return nil, nil
+}
+
 // once does what cannot be read back from the directory and remembers it. An
 // account that our app may not change is flagged at once, and the other steps go
 // on.

@@ -62,6 +62,11 @@ type Methods interface {
 	DeleteMethods(ctx context.Context, user identity.UserID, methods []identity.Method, serial bool) ([]identity.MethodResult, error)
 }
 
+// Groups puts people into groups. Who is in a group already stays there.
+type Groups interface {
+	AddToGroup(ctx context.Context, user identity.UserID, group string) error
+}
+
 // Risks reads the directory's judgement of a person.
 type Risks interface {
 	Risk(context.Context, identity.UserID) (identity.Risk, error)
@@ -83,6 +88,7 @@ type Worker struct {
 	Passes    Passes
 	Accounts  Accounts
 	Methods   Methods
+	Groups    Groups
 	Risks     Risks
 	Breaker   Breaker
 	// People tells how many people the tenant has, for shares of them.
@@ -417,6 +423,8 @@ func (r *run) step(ctx context.Context, s plan.Step) (*lane.Verdict, error) {
 		return r.randomPassword(ctx)
 	case plan.RemoveMethods:
 		return r.removeMethods(ctx, s.Methods)
+	case plan.AddToGroup:
+		return r.addToGroup(ctx, s.Group)
 	case plan.Mark:
 		r.mark(s)
 		return nil, nil

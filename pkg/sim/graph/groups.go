@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -128,6 +129,36 @@ func (s *Server) listMembers(r *request) (response, error) {
 		return response{}, err
 	}
 	return mixedPage(r, s.dir.memberObjects(g, strings.EqualFold(collectionSegment(r), "transitiveMembers"), cast(r)))
+}
+
+// addMember follows group-post-members. The text for who is a member already is as
+// observed; those for groups whose members come from elsewhere are assumed.
+func (s *Server) addMember(r *request) (response, error) {
+	g, err := s.group(r)
+	if err != nil {
+		return response{}, err
+	}
+	var body struct {
+		Reference string `json:"@odata.id"`
+	}
+	if err := r.decode(&body); err != nil {
+		return response{}, err
+	}
+	_, id, _ := strings.Cut(body.Reference, "/directoryObjects/")
+	if u := s.dir.user(id); id == "" || u == nil || !strings.EqualFold(u.ID, id) {
+		return response{}, errNotFound(id)
+	}
+	switch {
+	case g.IsAssignableToRole && !r.caller.may("RoleManagement.ReadWrite.Directory"):
+		return response{}, errDenied()
+	case slices.Contains(g.GroupTypes, "DynamicMembership"):
+		return response{}, errDirectory("Insufficient privileges: the membership of a dynamic group comes from its rule.")
+	case slices.ContainsFunc(g.Members, func(m string) bool { return strings.EqualFold(m, id) }):
+		return response{}, errDirectory("One or more added object references already exist for the following modified properties: 'members'.")
+	}
+	g.Members = append(slices.Clone(g.Members), strings.ToLower(id))
+	s.dir.reindex()
+	return noContent(), nil
 }
 
 func (s *Server) listOwners(r *request) (response, error) {

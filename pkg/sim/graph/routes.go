@@ -86,6 +86,7 @@ func newRoutes() routeTable {
 		add("GET", "/groups/{group}/members"+cast, ClassDirectory, readGroups, (*Server).listMembers).cost = fixedCost(3)
 		add("GET", "/groups/{group}/transitiveMembers"+cast, ClassDirectory, readGroups, (*Server).listMembers).cost = fixedCost(5)
 	}
+	add("POST", "/groups/{group}/members/$ref", ClassDirectory, []string{"GroupMember.ReadWrite.All", "Group.ReadWrite.All", "Directory.ReadWrite.All"}, (*Server).addMember)
 	add("GET", "/groups/{group}/owners", ClassDirectory, readGroups, (*Server).listOwners)
 
 	add("GET", "/organization", ClassDirectory, readOrganization, (*Server).listOrganizations)
