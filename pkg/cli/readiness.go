@@ -136,7 +136,12 @@ func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question
 		return err
 	}
 	report, err := readiness.NewReport(snapshot, q, trend, changes...)
-	if err != nil {
+	switch {
+	case errors.Is(err, posture.ErrDefaultsBesidePolicies):
+		return hint(err, "--what-if disable=POLICY for each of them as well")
+	case errors.Is(err, posture.ErrNoSuchPolicy):
+		return hint(err, "an id or a display name as the Entra admin center shows it")
+	case err != nil:
 		return err
 	}
 	if len(changes) == 0 && o.date == "" {
