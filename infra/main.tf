@@ -13,6 +13,8 @@ locals {
   # All processes that ask Graph share its limits evenly.
   graph_workers = sum([for name, f in local.functions : local.concurrency[name] if length(f.graph) + length(f.exchange) > 0])
 
+  has_secrets = { for name, f in local.functions : name => length(f.secrets) > 0 || contains(keys(var.client_certificates), name) }
+
   environment = {
     for name, f in local.functions : name => merge(
       {
@@ -69,11 +71,12 @@ module "function" {
   name         = "${var.name}-${each.key}"
   function     = each.value
   concurrency  = local.concurrency[each.key]
+  paused       = var.paused
   role         = aws_iam_role.function[each.key]
   package      = "${var.packages}/${each.key}.zip"
   architecture = var.architecture
   environment  = local.environment[each.key]
-  has_secrets  = length(each.value.secrets) > 0 || contains(keys(var.client_certificates), each.key)
+  has_secrets  = local.has_secrets[each.key]
   federated    = !contains(keys(var.client_certificates), each.key)
   api          = lookup(aws_apigatewayv2_api.function, each.key, null)
   bus          = try(each.value.trigger.events, false) ? var.hr_bus : null

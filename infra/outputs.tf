@@ -41,7 +41,7 @@ output "client_ids" {
 
 output "secret_arns" {
   description = "Secrets that must be filled before the functions start, with the settings each may hold."
-  value       = { for name, f in module.function : name => { arn = f.secret_arn, settings = local.functions[name].secrets } if f.secret_arn != null }
+  value       = { for name, f in local.functions : name => { arn = module.function[name].secret_arn, settings = f.secrets } if local.has_secrets[name] }
 }
 
 output "hr_bus_arn" {

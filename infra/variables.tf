@@ -98,6 +98,12 @@ variable "workers" {
   }
 }
 
+variable "paused" {
+  description = "Switch the schedules off: webhooks are accepted and queued, and nothing is done about them."
+  type        = bool
+  default     = false
+}
+
 variable "hr_bus" {
   description = "Take HR events from an EventBridge bus of its own: the accounts that may put events, and the source and detail types that are taken. Null makes no bus."
   type = object({

@@ -18,7 +18,7 @@ resource "aws_scheduler_schedule" "this" {
   group_name                   = aws_scheduler_schedule_group.this[0].name
   schedule_expression          = var.function.trigger.schedule
   schedule_expression_timezone = "UTC"
-  state                        = "ENABLED"
+  state                        = var.paused ? "DISABLED" : "ENABLED"
 
   flexible_time_window {
     mode = "OFF"

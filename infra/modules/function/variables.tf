@@ -32,6 +32,12 @@ variable "concurrency" {
   }
 }
 
+variable "paused" {
+  description = "Whether the schedule is switched off."
+  type        = bool
+  default     = false
+}
+
 variable "role" {
   description = "Role that the function runs as."
   type        = object({ id = string, arn = string })

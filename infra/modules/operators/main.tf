@@ -33,6 +33,11 @@ variable "people" {
     error_message = "people has 2 to 64 characters of letters, digits and _+=,.@- for every subject; AWS takes no other name of a session."
   }
   validation {
+    # A trust policy has 2048 characters, and names each subject.
+    condition     = length(var.people) <= 30
+    error_message = "people names at most 30 operators, which is what fits into the role's trust policy."
+  }
+  validation {
     condition     = length(distinct(values(var.people))) == length(var.people) && alltrue([for n in values(var.people) : can(regex("^[^@ ]+@[^@ ]+$", n))])
     error_message = "people has a name such as ada@contoso.com for every subject, and no name twice: two-person approval tells operators apart by it."
   }

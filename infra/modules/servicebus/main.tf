@@ -120,7 +120,7 @@ resource "azurerm_monitor_metric_alert" "dead_letters" {
   name                = "${var.name}-dead-letters"
   resource_group_name = azurerm_resource_group.this.name
   scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "An event could not be done. Runbook: README.md#operating"
+  description         = "An event could not be done. Runbook: infra/README.md#an-event-is-dead-lettered"
   severity            = 2
   frequency           = "PT5M"
   window_size         = "PT5M"
@@ -145,11 +145,42 @@ resource "azurerm_monitor_metric_alert" "dead_letters" {
   }
 }
 
+# Active messages are those that could be taken now; what waits is scheduled or deferred.
+# If some never leave, nobody takes them.
+resource "azurerm_monitor_metric_alert" "backlog" {
+  name                = "${var.name}-backlog"
+  resource_group_name = azurerm_resource_group.this.name
+  scopes              = [azurerm_servicebus_namespace.this.id]
+  description         = "Events are not taken. Runbook: infra/README.md#events-are-not-taken"
+  severity            = 2
+  frequency           = "PT5M"
+  window_size         = "PT15M"
+  tags                = var.tags
+
+  criteria {
+    metric_namespace = "Microsoft.ServiceBus/namespaces"
+    metric_name      = "ActiveMessages"
+    aggregation      = "Minimum"
+    operator         = "GreaterThan"
+    threshold        = 20
+
+    dimension {
+      name     = "EntityName"
+      operator = "Include"
+      values   = ["inbound", "lanes", "flags"]
+    }
+  }
+
+  action {
+    action_group_id = azurerm_monitor_action_group.this.id
+  }
+}
+
 resource "azurerm_monitor_metric_alert" "refused" {
   name                = "${var.name}-broker-errors"
   resource_group_name = azurerm_resource_group.this.name
   scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "The broker throttles or fails. Runbook: infra/README.md#alarms"
+  description         = "The broker throttles or fails. Runbook: infra/README.md#the-broker-refuses"
   severity            = 2
   frequency           = "PT5M"
   window_size         = "PT15M"

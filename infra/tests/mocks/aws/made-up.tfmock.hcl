@@ -1,6 +1,3 @@
-mock_resource "aws_iam_role" {
-  defaults = { arn = "arn:aws:iam::111122223333:role/mock" }
-}
 mock_resource "aws_iam_openid_connect_provider" {
   defaults = { arn = "arn:aws:iam::111122223333:oidc-provider/mock" }
 }

@@ -4,9 +4,6 @@
 mock_resource "azuread_application" {
   defaults = { id = "/applications/eeee2222-4444-4000-8111-222233334444" }
 }
-mock_resource "azuread_service_principal" {
-  defaults = { object_id = "ffff3333-5555-4111-8222-333344445555" }
-}
 mock_data "azuread_application_published_app_ids" {
   defaults = { result = { MicrosoftGraph = "00000003-0000-0000-c000-000000000000" } }
 }
