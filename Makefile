@@ -6,7 +6,7 @@ export GOFLAGS := -trimpath
 FUNCTIONS := $(notdir $(patsubst %/,%,$(wildcard functions/*/)))
 BUILD     := go build -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
 TOOLS     := -modfile=.ci/tools/go.mod
-ARCH      ?= arm64
+ARCHES    ?= arm64 amd64
 FUZZTIME  ?= 20s
 SEEDS     ?= 500
 FROM      ?= 1
@@ -14,7 +14,7 @@ FROM      ?= 1
 RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow|simulation|cmd/sim)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all build package image test check fmt vet lint arch infra infra-azurerm deploy destroy race crash sim sim-mutations fuzz bench screenshots clean FORCE
+.PHONY: help run demo demo-all build package test check fmt vet lint arch infra infra-azurerm deploy destroy race crash sim sim-mutations fuzz bench screenshots clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,11 +36,16 @@ build-mfaflow: FORCE
 build-%: FORCE ## build one function, for example build-hr-events
 	@$(BUILD) -o dist/$* ./functions/$*
 
-package: $(FUNCTIONS:%=dist/%.zip) ## zip every function for AWS Lambda (linux, ARCH=arm64)
+package: $(ARCHES:%=package-%) ## zip every function for AWS Lambda, with bill of materials, licences and sizes (ARCHES="arm64 amd64")
 
-dist/%.zip: FORCE
-	GOOS=linux GOARCH=$(ARCH) $(BUILD) -o dist/lambda/$*/bootstrap ./functions/$*
-	@go run .ci/zip/main.go $@ dist/lambda/$*/bootstrap
+package-%:
+	@rm -rf dist/lambda/$* dist/package/$*
+	@$(MAKE) --no-print-directory $(FUNCTIONS:%=dist/lambda/$*/%/bootstrap)
+	@go run ./pkg/cmd/package -arch $* -bin dist/lambda/$* -out dist/package/$*
+
+# One function for one architecture, for example dist/lambda/arm64/hr-events/bootstrap.
+dist/lambda/%/bootstrap: FORCE
+	@GOOS=linux GOARCH=$(firstword $(subst /, ,$*)) $(BUILD) -o $@ ./functions/$(notdir $*)
 
 test: build ## run all tests
 	go test ./...

@@ -75,7 +75,7 @@ func Ours() Rules {
 			{Name: "simulator", Folders: []string{"pkg/sim"}, Imports: []string{"catalogue"}},
 			{
 				Name:    "tool",
-				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/console", "pkg/flow", "pkg/infratest", "pkg/simulation", "pkg/stack"},
+				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/console", "pkg/flow", "pkg/infratest", "pkg/packaging", "pkg/simulation", "pkg/stack"},
 				Imports: []string{"catalogue", "domain", "application", "adapter", "simulator"},
 			},
 		},
