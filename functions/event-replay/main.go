@@ -40,5 +40,5 @@ func operators(cfg config.EventReplay) (operateapi.Authenticator, error) {
 	if cfg.OperatorTokenFile != "" {
 		return operateapi.Token(cfg.OperatorTokenFile)
 	}
-	return operateapi.Sessions(lambdafn.Caller, cfg.OperatorRoles)
+	return operateapi.Sessions(lambdafn.Caller, cfg.OperatorRoles, cfg.NamedOperators)
 }

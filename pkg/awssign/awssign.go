@@ -1,5 +1,6 @@
 // Package awssign proves to AWS who sends a request: it signs with the credentials of the
-// machine's user (environment, profile, IAM Identity Center), as the AWS CLI would.
+// machine's user (environment, profile, IAM Identity Center), as the AWS CLI would, or with
+// those that AWS gives a person for the token of an identity provider.
 //
 // It is the only importer of aws-sdk-go-v2 and knows nothing of what is sent. Only the
 // command line tool links it: functions have app registrations.
@@ -32,6 +33,14 @@ var (
 // functionURL is the form of docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html.
 var functionURL = regexp.MustCompile(`^[a-z0-9]+\.lambda-url\.([a-z0-9-]+)\.on\.aws$`)
 
+// RegionOf is the region in the host name of a function URL; empty for any other name.
+func RegionOf(host string) string {
+	if m := functionURL.FindStringSubmatch(host); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
 type transport struct {
 	credentials aws.CredentialsProvider
 	region      string
@@ -60,15 +69,17 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" {
 		return nil, errors.New("a signed request goes by https only")
 	}
-	region := t.region
-	if m := functionURL.FindStringSubmatch(r.URL.Hostname()); m != nil {
-		region = m[1]
+	region := RegionOf(r.URL.Hostname())
+	if region == "" {
+		region = t.region
 	}
 	if region == "" {
 		return nil, ErrNoRegion
 	}
 	credentials, err := t.credentials.Retrieve(r.Context())
-	if err != nil {
+	if errors.Is(err, ErrEnded) {
+		return nil, err
+	} else if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoCredentials, err)
 	}
 	var body []byte

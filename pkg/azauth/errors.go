@@ -94,7 +94,9 @@ func classify(ctx context.Context, x *exchange, err error) error {
 		}
 		return &identity.RetryError{Err: fmt.Errorf("answer of the token service cannot be read (status %d)", resp.StatusCode)}
 	}
-	if cause := x.failure(); cause != nil {
+	if cause := x.failure(); errors.Is(cause, identity.ErrForbidden) {
+		return cause
+	} else if cause != nil {
 		return &identity.RetryError{Err: cause}
 	}
 	return &identity.RetryError{Err: errors.New("token service gave no usable answer")}
@@ -119,9 +121,29 @@ func reason(resp *http.Response) string {
 		text = " " + answer.Error
 	}
 	for _, c := range answer.Codes {
-		text += " AADSTS" + strconv.Itoa(c)
+		text += " AADSTS" + strconv.Itoa(c) + advice(c)
 	}
 	return text
+}
+
+// advice is what an administrator can do about a number. The numbers change (Entra,
+// reference-error-codes), so nothing but the text depends on them.
+func advice(code int) string {
+	switch code {
+	case 90002:
+		return " (there is no such tenant: MFAFLOW_TENANT_ID)"
+	case 700016:
+		return " (the tenant has no app with this id: MFAFLOW_CLIENT_ID)"
+	case 7000215, 7000222:
+		return " (the client secret is none of the app, or has ended)"
+	case 700024:
+		return " (the proof is expired or not valid yet: is the clock right?)"
+	case 700027:
+		return " (the proof's signature is by no certificate or key of the app)"
+	case 70021, 700211, 700212, 700213:
+		return " (no federated credential of the app has this issuer, this audience and the ARN of this role as subject)"
+	}
+	return ""
 }
 
 // isCode reports whether s looks like an OAuth error code (RFC 6749 section 5.2).

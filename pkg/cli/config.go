@@ -88,7 +88,8 @@ func refusal(settings config.Settings) error {
 	case *config.TenantSweep:
 		about("MFAFLOW_STREAMS", streamsOpen(s))
 	case *config.EventReplay:
-		about("MFAFLOW_OPERATOR_ROLES", operatorsOpen(s))
+		about("MFAFLOW_OPERATOR_ROLES", operatorsOpen(s.OperatorRoles, nil))
+		about("MFAFLOW_NAMED_OPERATORS", operatorsOpen(s.OperatorRoles, s.NamedOperators))
 	case *config.IdentityRouter:
 		about("MFAFLOW_RECORD_SOURCES", recordsOpen(s))
 	}
@@ -107,11 +108,11 @@ func sourcesOpen(s config.Ingest, streams, keys bool) error {
 	return errors.Join(err, ingest.Validate(sources, streams))
 }
 
-func operatorsOpen(s *config.EventReplay) error {
-	if len(s.OperatorRoles) == 0 {
+func operatorsOpen(roles []string, named config.Operators) error {
+	if len(roles) == 0 && len(named) == 0 {
 		return nil // the settings say what is missing
 	}
-	_, err := operateapi.Sessions(func(context.Context) string { return "" }, s.OperatorRoles)
+	_, err := operateapi.Sessions(func(context.Context) string { return "" }, roles, named)
 	return err
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -173,6 +175,40 @@ func TestConsoleIsNotExposed(t *testing.T) {
 		if got.code != 2 || !strings.Contains(got.stderr, "listens on loopback only") {
 			t.Errorf("%s: %d %s", address, got.code, got.stderr)
 		}
+	}
+}
+
+// What is missing for an exposed console is said before anything is asked of anybody.
+func TestConsoleCannotBeExposedLikeThat(t *testing.T) {
+	clear(t)
+	full := []string{"console", "--origin", "https://console.contoso.example", "--issuer", "https://idp.example", "--client-id", "c", "--role", "arn:aws:iam::123456789012:role/console"}
+	operations := []string{"MFAFLOW_OPERATIONS_URL=https://abc123.lambda-url.eu-west-1.on.aws"}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		env, args []string
+		want      string
+	}{
+		"no issuer":               {operations, append(full[:3:3], full[5:]...), "--issuer is missing"},
+		"no role":                 {operations, full[:7], "--role is missing"},
+		"certificate alone":       {operations, append(full, "--certificate", "x"), "--certificate and --key go together"},
+		"certificate unread":      {operations, append(full, "--certificate", empty, "--key", empty), "--certificate and --key"},
+		"certificate, no origin":  {operations, []string{"console", "--certificate", "x", "--key", "x"}, "for an exposed console"},
+		"session of a day":        {operations, append(full, "--session", "24h"), "--session is between"},
+		"secret that is not":      {operations, append(full, "--client-secret-file", empty), "--client-secret-file"},
+		"stack of this machine":   {nil, full, "function URL"},
+		"function URL in clear":   {[]string{"MFAFLOW_OPERATIONS_URL=http://abc123.lambda-url.eu-west-1.on.aws"}, full, "function URL"},
+		"function URL with paths": {[]string{"MFAFLOW_OPERATIONS_URL=https://abc123.lambda-url.eu-west-1.on.aws/x"}, full, "origin"},
+	} {
+		if got := run(t, "", c.env, c.args...); got.code != 2 || !strings.Contains(got.stderr, c.want) {
+			t.Errorf("%s: %d %s", name, got.code, got.stderr)
+		}
+	}
+	nobody := append(full, "--issuer", "https://127.0.0.1:1")
+	if got := run(t, "", operations, nobody...); got.code != 1 || !strings.Contains(got.stderr, "openid-configuration must be there") {
+		t.Errorf("no provider: %d %s", got.code, got.stderr)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 // desk is the operations that a command works with, and where it prints.
 type desk struct {
 	operate.Operations
+	whoAmI        func(context.Context) (operate.Operator, error)
 	out, problems io.Writer
 	json          bool
 	width         int
@@ -126,14 +127,31 @@ func (t target) open(cmd *cobra.Command, env []string) (*desk, func(), error) {
 	if err != nil {
 		return nil, nil, &usageError{err}
 	}
-	d := &desk{Operations: client, out: cmd.OutOrStdout(), problems: cmd.ErrOrStderr(), json: wantsJSON(cmd)}
-	d.width = terminalWidth(d.out)
+	d := &desk{Operations: client, whoAmI: client.WhoAmI, out: cmd.OutOrStdout(), problems: cmd.ErrOrStderr(), json: wantsJSON(cmd)}
+	d.width = widthOf(d.out, env)
+	return d, connections.CloseIdleConnections, nil
+}
+
+// widthOf is how many columns a terminal has; 0 for what is none.
+func widthOf(out any, env []string) int {
 	if columns, ok := lookup(env, "COLUMNS"); ok {
 		if n, err := strconv.Atoi(columns); err == nil {
-			d.width = n
+			return n
 		}
 	}
-	return d, connections.CloseIdleConnections, nil
+	return terminalWidth(out)
+}
+
+// regionOf is the region of a function URL: the one that was named, or the one in the URL.
+func (t target) regionOf(operations string) string {
+	if t.region != "" {
+		return t.region
+	}
+	u, err := url.Parse(operations)
+	if err != nil {
+		return ""
+	}
+	return awssign.RegionOf(u.Hostname())
 }
 
 // announcement is the file that says where the user's stack is.

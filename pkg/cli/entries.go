@@ -207,19 +207,52 @@ func (d *desk) entries(list []operate.Entry) {
 }
 
 func (p pile) count(env []string) *cobra.Command {
-	c := &cobra.Command{Use: "count", Short: "Count " + p.what + " by reason and type", Args: checked(cobra.NoArgs)}
+	var f filter
+	c := &cobra.Command{
+		Use:     "count",
+		Short:   "Count " + p.what + " by reason and type",
+		Example: "  mfaflow " + p.group + " count\n  mfaflow " + p.group + " count --since 24h",
+		Args:    checked(cobra.NoArgs),
+	}
+	f.flags(c, p, env)
 	return operating(env, c, true, func(ctx context.Context, d *desk, _ []string) error {
-		all, err := d.Overview(ctx)
+		list, err := p.counted(ctx, d, &f)
 		if err != nil {
 			return err
 		}
-		list := slices.DeleteFunc(slices.Clone(all.Entries), func(n operate.Count) bool { return !slices.Contains(p.places, n.Place) })
 		if d.json {
 			return printJSON(d.out, nonNil(list))
 		}
 		d.counts(list)
 		return nil
 	})
+}
+
+// counted counts what a filter picks; without one event-replay has counted already.
+func (p pile) counted(ctx context.Context, d *desk, f *filter) (list []operate.Count, err error) {
+	if f.isEmpty() {
+		all, err := d.Overview(ctx)
+		return slices.DeleteFunc(slices.Clone(all.Entries), func(n operate.Count) bool { return !slices.Contains(p.places, n.Place) }), err
+	}
+	picked, err := f.parse(ctx, d, p)
+	if err != nil {
+		return nil, err
+	}
+	entries, _, err := everything(0, func(cursor string, n int) (operate.Page[operate.Entry], error) { return d.List(ctx, picked, cursor, n) })
+	for _, e := range entries {
+		i := slices.IndexFunc(list, func(n operate.Count) bool { return n.Place == e.Place && n.Reason == e.Reason && n.Type == e.Type })
+		if i < 0 {
+			i, list = len(list), append(list, operate.Count{Place: e.Place, Reason: e.Reason, Type: e.Type, Oldest: e.EnqueuedAt})
+		}
+		list[i].N++
+		if e.EnqueuedAt.Before(list[i].Oldest) {
+			list[i].Oldest = e.EnqueuedAt
+		}
+	}
+	slices.SortFunc(list, func(a, b operate.Count) int {
+		return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Type, b.Type))
+	})
+	return list, err
 }
 
 func (d *desk) counts(list []operate.Count) {
@@ -586,4 +619,24 @@ func short(d time.Duration) string {
 		}
 	}
 	return s
+}
+
+// newWhoAmI says who event-replay takes the caller for.
+func newWhoAmI(env []string) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "whoami",
+		Short: "Show as which operator event-replay knows you",
+		Args:  checked(cobra.NoArgs),
+	}
+	return operating(env, c, false, func(ctx context.Context, d *desk, _ []string) error {
+		operator, err := d.whoAmI(ctx)
+		if err != nil {
+			return err
+		}
+		if d.json {
+			return printJSON(d.out, map[string]operate.Operator{"operator": operator})
+		}
+		fmt.Fprintln(d.out, operator)
+		return nil
+	})
 }

@@ -289,6 +289,8 @@ lanes/1  2026-11-23 …  employee.le…  forbidden  10000000-00…  hr:1  grant 
 		"dead list at no time":     {args: []string{"dead", "list", "--since", "noon"}, code: 2, stderr: "--since is neither a time such as"},
 		"dead list of nothing":     {args: []string{"dead", "list", "--reason-is", "poison", "--json"}, stdout: "[]\n"},
 		"dead count":               {args: []string{"dead", "count"}, stdout: "lanes  forbidden  employee.leaver  5       2026-11-23 08:00Z\n"},
+		"dead count, filtered":     {args: []string{"dead", "count", "--since", "2026-11-23T10:30:00Z"}, stdout: "lanes  forbidden  employee.leaver  2       2026-11-23 11:00Z\n"},
+		"dead count of nothing":    {args: []string{"dead", "count", "--reason-is", "poison", "--json"}, stdout: "[]\n"},
 		"quarantine":               {args: []string{"quarantine", "list"}, stdout: "There are none.\n"},
 		"dead show":                {args: []string{"dead", "show", "lanes/1"}, stdout: "a replay      act blocks\nits steps     block-sign-in\nlane          a worker has it right now; look again\nmessage\n  {\n    \"data\": {\n      \"person\": \"*****\"\n"},
 		"dead show, what to do":    {args: []string{"dead", "show", "lanes/1"}, stdout: "what to do    Grant the permission or role that the description names"},
@@ -308,6 +310,7 @@ lanes/1  2026-11-23 …  employee.le…  forbidden  10000000-00…  hr:1  grant 
 			stdout: "ENTRY     KEY   OUTCOME    DETAIL\nlanes/1   hr:1  discarded\nlanes/99        gone\n", said: []string{"ME, test: discard hr:1"}},
 		"discard by filter": {args: []string{"dead", "discard", "--until", "2026-11-23T09:30:00Z", "--reason", "test", "--yes", "--json"},
 			stdout: `"outcome": "discarded"`, said: []string{"ME, test: discard hr:1", "ME, test: discard hr:2"}},
+		"who I am":          {args: []string{"whoami"}, stdout: me(t) + "\n"},
 		"holds":             {args: []string{"hold", "list"}, stdout: "7     2026-11-23 08:00Z  held   protected-person  10000000-0000-4000-8000-000000000004  employee.leaver  1 of 2 ada\n"},
 		"release, dry":      {args: []string{"hold", "release", "7", "--reason", "proven"}, stdout: "\nNothing was changed. --yes releases 1 held events.\n"},
 		"release":           {args: []string{"hold", "release", "7", "--reason", "proven", "--yes"}, stdout: "7           sent\n", said: []string{"ME, proven: release 7"}},
@@ -566,7 +569,7 @@ func TestAuditSearch(t *testing.T) {
 		"an operator": {[]string{"--operator", "Ada"}, []string{"hr:2", "hr:3"}, ""},
 		"an event":    {[]string{"--event", "hr:3"}, []string{"hr:3"}, ""},
 		"a time":      {[]string{"--since", "2026-11-23T08:30:00Z", "--until", "2026-11-23T09:30:00Z"}, []string{"hr:2"}, ""},
-		"an action":   {[]string{"--action", "discard", "--operator", "system"}, nil, "No record fits.\n"},
+		"an action":   {[]string{"--action", "discard", "--operator", "system"}, nil, "None of 3 records fits.\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := run(t, "", nil, append([]string{"audit", "search", file}, c.args...)...)
@@ -590,6 +593,9 @@ func TestAuditSearch(t *testing.T) {
 				t.Errorf("%d lines", n)
 			}
 		})
+	}
+	if got := run(t, `{"msg":"ready"}`, nil, "audit", "search"); got.code != 0 || !strings.Contains(got.stderr, "no audit records in that") {
+		t.Errorf("a log without records: %+v", got)
 	}
 	if got := run(t, strings.Replace(log.String(), `"ada"`, `"eve"`, 1), nil, "audit", "search", "--event", "hr:"); got.code != 1 || strings.Contains(got.stdout, "eve") || !strings.Contains(got.stderr, "line 2: the record was changed") {
 		t.Errorf("%+v", got)

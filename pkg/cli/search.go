@@ -45,8 +45,9 @@ func newAuditSearch() *cobra.Command {
 				!f.Started.Before(from) && (to.IsZero() || f.Started.Before(to))
 		}
 		t := table{header: []string{"STARTED", "ACTOR", "ACTION", "DECISION", "REASON", "OUTCOME", "USER", "KEY"}}
-		found := 0
+		found, seen := 0, 0
 		take := func(f audit.Found) error {
+			seen++
 			if !fits(f) {
 				return nil
 			}
@@ -66,8 +67,12 @@ func newAuditSearch() *cobra.Command {
 		if !wantsJSON(cmd) && found > 0 {
 			t.print(cmd.OutOrStdout(), terminalWidth(cmd.OutOrStdout()))
 		}
-		if problems == nil && found == 0 {
-			fmt.Fprintln(cmd.ErrOrStderr(), "No record fits.")
+		switch {
+		case problems != nil:
+		case seen == 0:
+			fmt.Fprintln(cmd.ErrOrStderr(), "There are no audit records in that: is it the log of a function?")
+		case found == 0:
+			fmt.Fprintf(cmd.ErrOrStderr(), "None of %d records fits.\n", seen)
 		}
 		return problems
 	}

@@ -27,6 +27,10 @@ const SigningKey = "MFAFLOW_SIGNING_KEY"
 // event-replay. No function reads it.
 const OperationsURL = "MFAFLOW_OPERATIONS_URL"
 
+// SettingsSecret is the variable that names a secret of AWS Secrets Manager with further
+// settings; see Add.
+const SettingsSecret = "MFAFLOW_SETTINGS_SECRET"
+
 // Settings are those of one function: *HREvents, *RiskSignals,
 // *IdentityRouter, *IdentityWorker, *FlagNotifier.
 type Settings interface {
@@ -133,7 +137,7 @@ func misspelled(own []reflect.StructField) SettingsError {
 	if len(strangers) == 0 {
 		return nil
 	}
-	known := map[string]bool{SigningKey: true, OperationsURL: true}
+	known := map[string]bool{SigningKey: true, OperationsURL: true, SettingsSecret: true}
 	for _, f := range functions() {
 		for _, x := range fields(reflect.TypeOf(f.settings).Elem()) {
 			known[variable(x)] = true

@@ -87,6 +87,15 @@ func TestHREventsDefaults(t *testing.T) {
 	}
 }
 
+// A function under AWS Lambda needs no secret of the app registration.
+func TestProofByRole(t *testing.T) {
+	set(t, with(router, "MFAFLOW_WEB_IDENTITY", "true", "MFAFLOW_CLIENT_SECRET", ""))
+	var c config.IdentityRouter
+	if err := config.Load(&c); err != nil || !c.WebIdentity {
+		t.Errorf("%v, %v", c.WebIdentity, err)
+	}
+}
+
 func TestIdentityWorker(t *testing.T) {
 	set(t, with(worker,
 		"MFAFLOW_LOG_LEVEL", "debug",
@@ -141,7 +150,7 @@ func TestRefused(t *testing.T) {
 			"MFAFLOW_SOURCE_SCOPES is required", "MFAFLOW_DEFAULT_TIME_ZONE is required",
 			"MFAFLOW_SERVICEBUS_NAMESPACE is required, or MFAFLOW_SERVICEBUS_CONNECTION_STRING in development",
 			"MFAFLOW_TENANT_ID is required", "MFAFLOW_CLIENT_ID is required",
-			"MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE",
+			"MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE, or MFAFLOW_WEB_IDENTITY under AWS Lambda",
 			"MFAFLOW_MAIL_SENDER is required to send mail",
 		}},
 		"what did not parse is not judged again": {"identity-worker", with(worker,
@@ -194,7 +203,7 @@ func TestRefused(t *testing.T) {
 		"all missing values at once": {"identity-router", nil, []string{
 			"MFAFLOW_SERVICEBUS_NAMESPACE is required, or MFAFLOW_SERVICEBUS_CONNECTION_STRING in development",
 			"MFAFLOW_TENANT_ID is required", "MFAFLOW_CLIENT_ID is required",
-			"MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE",
+			"MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE, or MFAFLOW_WEB_IDENTITY under AWS Lambda",
 		}},
 		"all bad values at once": {"identity-worker", with(worker,
 			"MFAFLOW_LEAD_TIME", "hunter2", "MFAFLOW_SESSIONS", "hunter2", "MFAFLOW_LOG_LEVEL", "hunter2", "MFAFLOW_PASS_ONE_TIME", "hunter2",
@@ -228,13 +237,16 @@ func TestRefused(t *testing.T) {
 		"two proofs": {"identity-router", with(router, "MFAFLOW_CLIENT_CERTIFICATE", "pem"), []string{
 			"MFAFLOW_CLIENT_CERTIFICATE excludes MFAFLOW_CLIENT_SECRET",
 		}},
+		"proof by role and secret": {"identity-router", with(router, "MFAFLOW_WEB_IDENTITY", "true"), []string{
+			"MFAFLOW_WEB_IDENTITY excludes MFAFLOW_CLIENT_SECRET and MFAFLOW_CLIENT_CERTIFICATE",
+		}},
 		"namespace is a URL": {"identity-router", with(router, "MFAFLOW_SERVICEBUS_NAMESPACE", "sb://contoso.servicebus.windows.net/"), []string{
 			"MFAFLOW_SERVICEBUS_NAMESPACE is not a host name such as contoso.servicebus.windows.net",
 		}},
 		"namespace without app registration": {"hr-events", with(hrEvents,
 			"MFAFLOW_SERVICEBUS_CONNECTION_STRING", "-", "MFAFLOW_SERVICEBUS_NAMESPACE", "contoso.servicebus.windows.net"), []string{
 			"MFAFLOW_TENANT_ID is required", "MFAFLOW_CLIENT_ID is required",
-			"MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE",
+			"MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE, or MFAFLOW_WEB_IDENTITY under AWS Lambda",
 		}},
 		"plain http": {"identity-router", with(router, "MFAFLOW_GRAPH_URL", "http://graph.microsoft.com", "MFAFLOW_AUTHORITY_URL", "login"), []string{
 			"MFAFLOW_AUTHORITY_URL is not an https URL without user, query and fragment",
@@ -335,7 +347,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		"MFAFLOW_CLIENT_STATE_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(canary+strings.Repeat("x", 32))),
 		"MFAFLOW_SOURCES", `["`+canary+`"]`, "MFAFLOW_SOURCE_KEYS", `{"a": ["`+canary+`"]}`,
 		"MFAFLOW_TEAMS_WEBHOOK_URL", "https://prod.logic.azure.com/?sig="+canary, "MFAFLOW_SLACK_WEBHOOK_URL", "https://hooks.slack.com/"+canary,
-		"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/"+canary, "MFAFLOW_OPERATOR_TOKEN_FILE", "/run/operator-token",
+		"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/"+canary, "MFAFLOW_OPERATOR_TOKEN_FILE", "/run/operator-token", "MFAFLOW_REPORTS_URL", "file:///var/lib/mfaflow/reports",
 		"MFAFLOW_FLAG_WEBHOOK_KEY", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="))
 	for _, name := range config.Functions() {
 		s, err := config.New(name)

@@ -37,6 +37,7 @@ type App struct {
 	ClientID          string `split_words:"true" desc:"Client id of the function's app registration"`
 	ClientSecret      Secret `split_words:"true" desc:"Secret. Client secret of the app registration"`
 	ClientCertificate Secret `split_words:"true" desc:"Secret. Certificate and unencrypted private key as PEM; instead of the client secret"`
+	WebIdentity       bool   `split_words:"true" default:"false" desc:"Under AWS Lambda: prove the app registration by a token of the function's AWS role, which its federated credential trusts; instead of a client secret or certificate"`
 	AuthorityURL      string `split_words:"true" default:"https://login.microsoftonline.com/" desc:"Token service"`
 }
 
@@ -186,6 +187,7 @@ func functions() []function {
 		{"identity-worker", &IdentityWorker{}},
 		{"flag-notifier", &FlagNotifier{}},
 		{"tenant-sweep", &TenantSweep{}},
+		{"readiness-report", &ReadinessReport{}},
 		{"event-replay", &EventReplay{}},
 	}
 }
@@ -350,8 +352,10 @@ func (a App) check(p *SettingsError) {
 	switch secret, certificate := a.ClientSecret.IsSet(), a.ClientCertificate.IsSet(); {
 	case secret && certificate:
 		p.add("CLIENT_CERTIFICATE", "excludes "+prefix+"_CLIENT_SECRET")
-	case !secret && !certificate:
-		p.add("CLIENT_SECRET", "is required, or "+prefix+"_CLIENT_CERTIFICATE")
+	case a.WebIdentity && (secret || certificate):
+		p.add("WEB_IDENTITY", "excludes "+prefix+"_CLIENT_SECRET and "+prefix+"_CLIENT_CERTIFICATE")
+	case !secret && !certificate && !a.WebIdentity:
+		p.add("CLIENT_SECRET", "is required, or "+prefix+"_CLIENT_CERTIFICATE, or "+prefix+"_WEB_IDENTITY under AWS Lambda")
 	case certificate && !isCertificate([]byte(a.ClientCertificate.Reveal())):
 		p.add("CLIENT_CERTIFICATE", "is not PEM with a certificate and an unencrypted private key")
 	}

@@ -25,7 +25,7 @@ func TestFlagNotifier(t *testing.T) {
 			"MFAFLOW_FLAG_MAIL_TO is required, or MFAFLOW_TEAMS_WEBHOOK_URL, MFAFLOW_SLACK_WEBHOOK_URL or MFAFLOW_FLAG_WEBHOOK_URL",
 		}},
 		"mail without the rest": {vars: []string{"MFAFLOW_FLAG_MAIL_TO", "Helpdesk <hunter2@contoso.com>"}, want: []string{
-			"MFAFLOW_TENANT_ID is required", "MFAFLOW_CLIENT_ID is required", "MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE",
+			"MFAFLOW_TENANT_ID is required", "MFAFLOW_CLIENT_ID is required", "MFAFLOW_CLIENT_SECRET is required, or MFAFLOW_CLIENT_CERTIFICATE, or MFAFLOW_WEB_IDENTITY under AWS Lambda",
 			"MFAFLOW_FLAG_MAIL_TO is not an address such as it-security@contoso.com", "MFAFLOW_MAIL_SENDER is required to send mail",
 		}},
 		"webhook without a key": {vars: []string{"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/hunter2"}, want: []string{

@@ -17,9 +17,10 @@ type EventReplay struct {
 	Locking
 	Breaker
 	Planning
-	Listen            string   `default:"127.0.0.1:8080" desc:"Outside Lambda: address to serve on; port 0 picks a free one"`
-	OperatorRoles     []string `split_words:"true" desc:"Under Lambda: ARNs of the roles of operators, whose session names only the identity provider chooses, such as those of IAM Identity Center"`
-	OperatorTokenFile string   `split_words:"true" desc:"Outside Lambda: file that holds the operator's token; its owner, who alone may read it, is the operator"`
+	Listen            string    `default:"127.0.0.1:8080" desc:"Outside Lambda: address to serve on; port 0 picks a free one"`
+	OperatorRoles     []string  `split_words:"true" desc:"Under Lambda: ARNs of the roles of operators, whose session names only the identity provider chooses, such as those of IAM Identity Center"`
+	NamedOperators    Operators `split_words:"true" desc:"Under Lambda: sessions of roles that are assumed with tokens of an OpenID Connect provider, and who each is in the directory, as JSON: {\"<ARN of the role>\": {\"<sub>\": \"ada@contoso.example\"}}"`
+	OperatorTokenFile string    `split_words:"true" desc:"Outside Lambda: file that holds the operator's token; its owner, who alone may read it, is the operator"`
 }
 
 func (c *EventReplay) problems() SettingsError {
@@ -32,11 +33,12 @@ func (c *EventReplay) problems() SettingsError {
 	c.Locking.check(&p)
 	c.Breaker.check(&p)
 	c.Planning.check(&p)
+	roles := len(c.OperatorRoles) > 0 || len(c.NamedOperators) > 0
 	switch {
-	case len(c.OperatorRoles) > 0 && c.OperatorTokenFile != "":
-		p.add("OPERATOR_TOKEN_FILE", "excludes "+prefix+"_OPERATOR_ROLES")
-	case len(c.OperatorRoles) == 0 && c.OperatorTokenFile == "":
-		p.add("OPERATOR_ROLES", "is required, or "+prefix+"_OPERATOR_TOKEN_FILE outside Lambda")
+	case roles && c.OperatorTokenFile != "":
+		p.add("OPERATOR_TOKEN_FILE", "excludes "+prefix+"_OPERATOR_ROLES and "+prefix+"_NAMED_OPERATORS")
+	case !roles && c.OperatorTokenFile == "":
+		p.add("OPERATOR_ROLES", "is required, or "+prefix+"_NAMED_OPERATORS, or "+prefix+"_OPERATOR_TOKEN_FILE outside Lambda")
 	case c.OperatorTokenFile != "" && !isLoopback(c.Listen):
 		p.add("LISTEN", "is not an address of this machine alone, such as 127.0.0.1:8080; a token goes no further")
 	}

@@ -86,6 +86,19 @@ func (s *SourceScopes) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// Operators are the names of operators by role and session.
+type Operators map[string]map[string]string
+
+// UnmarshalText reads a JSON object of objects.
+func (o *Operators) UnmarshalText(b []byte) error {
+	var all map[string]map[string]string
+	if err := decodeStrictly(b, &all); err != nil {
+		return decodeError(`is not a JSON object such as {"arn:aws:iam::123456789012:role/name": {"<sub>": "ada@contoso.example"}}`)
+	}
+	*o = all
+	return nil
+}
+
 func decodeStrictly(b []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	if err := d.Decode(to); err != nil {

@@ -4,7 +4,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"html"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +23,7 @@ import (
 
 	"mfaflow/pkg/console"
 	"mfaflow/pkg/operate"
+	"mfaflow/pkg/sim/certificate"
 )
 
 var screenshots = flag.String("screenshots", "", "folder to write screenshots to")
@@ -28,7 +33,7 @@ var screenshots = flag.String("screenshots", "", "folder to write screenshots to
 const patience = 4 * time.Minute
 
 // chromium starts a browser that ends with the test.
-func chromium(t *testing.T) context.Context {
+func chromium(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	binary := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -44,6 +49,7 @@ func chromium(t *testing.T) context.Context {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(60*time.Second))
+	options = append(options, more...)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
@@ -263,6 +269,43 @@ func TestBrowserOnAPhone(t *testing.T) {
 	}
 	do(t, ctx, visit("/entries"), click(`button[name=all]`), says("h1", "Plan of"))
 	measure("a plan")
+}
+
+// Cookies, redirects and the content policy of an exposed console, as a browser takes them.
+func TestBrowserSignsInAtAProvider(t *testing.T) {
+	k := &keeper{codes: map[string]console.Admission{"ada": {Operator: "ada@contoso.example", Operations: newDesk(3), Ends: noon.Add(time.Hour)}}}
+	back := ""
+	idp := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<!doctype html><h1>Provider</h1><form method="get" action="%s/signed-in"><input type="hidden" name="state" value="%s"><input type="hidden" name="code" value="ada"><button>Ada</button></form>`,
+			back, html.EscapeString(r.URL.Query().Get("state")))
+	}))
+	defer idp.Close()
+	k.at = idp.URL
+	_, certificates, err := certificate.New("console")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := port.Addr().String()
+	port.Close()
+	back = "https://" + address
+	s, err := console.Start(context.Background(), address, console.Config{Door: k, Origin: back, TLS: certificates, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	ctx := chromium(t, chromedp.Flag("ignore-certificate-errors", true))
+	do(t, ctx,
+		chromedp.Navigate(back+"/flags?cause=smart-lockout"), says("h1", "Provider"), click(`button`),
+		says("h1", "Flags"), says(".me", "ada@contoso.example"), until(`location.search === "?cause=smart-lockout"`),
+		fill(`input[name=why]`, "phone was replaced"), click(`tbody input[type=checkbox]`), click(`form button.primary`), says(".notice", "Resolved"),
+		click(`.me button`), says("h1", "You are signed out"),
+		chromedp.Navigate(back+"/"), says("h1", "Provider"),
+	)
 }
 
 // TestScreenshots writes pictures of the pages; make screenshots asks for them.

@@ -8,10 +8,12 @@
 //
 // # Who may come in
 //
-// A link with a token that works once makes a session; the operator is that session's,
-// never a field of a form. Every form carries the session's own token. The console
-// listens on loopback only and answers only to the names it listens on, so that a page
-// elsewhere cannot reach it by a name that it points here.
+// On a machine of one's own a link with a token that works once makes a session, and the
+// console listens on loopback only. An exposed one has a Door, where operators sign in at
+// an identity provider and get what they act with; nothing is done with rights of the
+// console's own. In either case the operator is the session's, never a field of a form;
+// every form carries the session's own token; and the console answers to its own names
+// only, so that a page elsewhere cannot reach it by a name that it points here.
 //
 // # What it keeps
 //
@@ -22,6 +24,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -33,10 +36,20 @@ import (
 
 // Config is what a console needs.
 type Config struct {
+	// Operations are what is done by who comes by a link; nil with a Door.
 	Operations operate.Operations
+	// Door lets operators of an exposed console in; nil lets in by links.
+	Door Door
+	// Origin is where browsers find an exposed console, such as
+	// https://console.contoso.example.
+	Origin string
+	// TLS is what an exposed console is served with; nil where a proxy on the same machine
+	// has the certificate.
+	TLS *tls.Config
 	// Audit searches the audit trail; nil where its lines are kept elsewhere.
 	Audit AuditSearch
-	// Hosts are the host:port pairs that the console answers to.
+	// Hosts are the host:port pairs that the console answers to; with a Door it answers to
+	// its origin.
 	Hosts []string
 	// Log gets who did what, without personal data.
 	Log *slog.Logger
@@ -64,13 +77,24 @@ type Console struct {
 
 // New makes a console. Plans and replays run until ctx ends or Close is called.
 func New(ctx context.Context, cfg Config) (*Console, error) {
-	if cfg.Operations == nil || cfg.Log == nil || len(cfg.Hosts) == 0 {
-		return nil, errors.New("a console needs operations, a logger and the hosts it answers to")
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Console{ops: cfg.Operations, audit: cfg.Audit, log: cfg.Log, now: cfg.Now, access: newAccess(cfg.Hosts, cfg.Now)}
+	var door *doorway
+	if cfg.Door != nil {
+		host, err := originHost(cfg.Origin)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Hosts = []string{host}
+		if door, err = newDoorway(cfg.Door, cfg.Now); err != nil {
+			return nil, err
+		}
+	}
+	if (cfg.Operations == nil) == (door == nil) || cfg.Log == nil || len(cfg.Hosts) == 0 {
+		return nil, errors.New("a console needs operations or a door, a logger and the hosts it answers to")
+	}
+	c := &Console{ops: cfg.Operations, audit: cfg.Audit, log: cfg.Log, now: cfg.Now, access: newAccess(cfg.Hosts, door, cfg.Now)}
 	c.plans.keep, c.jobs.keep = 20, 100
 	var err error
 	if c.views, err = newViews(cfg.Now); err != nil {
@@ -126,7 +150,13 @@ func (c *Console) routes() http.Handler {
 		})
 	}
 	outer := http.NewServeMux()
-	outer.HandleFunc("GET /enter", c.enter)
+	if c.access.door == nil {
+		outer.HandleFunc("GET /enter", c.enter)
+	} else {
+		outer.HandleFunc("GET /sign-in", c.signIn)
+		outer.HandleFunc("GET /signed-in", c.signedIn)
+		outer.HandleFunc("GET /signed-out", c.signedOut)
+	}
 	outer.HandleFunc("GET /static/{file}", c.views.static)
 	outer.Handle("/", c.access.members(pages, c.refuse))
 	return c.access.guard(outer, c.refuse)
@@ -167,7 +197,10 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 type message struct {
 	Status            int
 	Title, Text, Next string
+	Links             []link
 }
+
+type link struct{ Text, To string }
 
 func (c *Console) refuse(w http.ResponseWriter, r *http.Request, m message) {
 	c.show(w, r, m.Status, "message", "", m.Title, m)

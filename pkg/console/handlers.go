@@ -55,11 +55,11 @@ func (t *tile) add(n int, oldest time.Time) {
 }
 
 func (c *Console) overview(w http.ResponseWriter, r *http.Request) error {
-	o, err := c.look(r.Context())
+	o, err := c.look(r.Context(), member(r).ops)
 	if err != nil {
 		return err
 	}
-	v := overviewView{Overview: o, Ages: c.agesNow(r.Context())}
+	v := overviewView{Overview: o, Ages: c.agesNow(r.Context(), member(r).ops)}
 	type where struct {
 		place  operate.Place
 		reason string
@@ -150,7 +150,7 @@ func (c *Console) entries(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := c.ops.List(r.Context(), f, q.Get("cursor"), listPage)
+	page, err := member(r).ops.List(r.Context(), f, q.Get("cursor"), listPage)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (c *Console) showEntry(w http.ResponseWriter, r *http.Request, reveal bool)
 	if reveal {
 		c.did(r, "reveal personal data", "place", id.Place, "sequence", id.Sequence)
 	}
-	d, err := c.ops.Show(r.Context(), id, reveal)
+	d, err := member(r).ops.Show(r.Context(), id, reveal)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (c *Console) discard(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.did(r, "discard", "entries", len(ids))
-	outcomes, err := c.ops.Discard(r.Context(), member(r).operator, ids, why)
+	outcomes, err := member(r).ops.Discard(r.Context(), member(r).operator, ids, why)
 	if err != nil {
 		return err
 	}
@@ -312,7 +312,7 @@ func (c *Console) listFlags(w http.ResponseWriter, r *http.Request, holds bool) 
 	if f.Holds = holds; holds {
 		path, title = "/holds", "Holds"
 	}
-	page, err := c.ops.Flags(r.Context(), f, q.Get("cursor"), listPage)
+	page, err := member(r).ops.Flags(r.Context(), f, q.Get("cursor"), listPage)
 	if err != nil {
 		return err
 	}
@@ -345,7 +345,7 @@ func (c *Console) resolve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.did(r, "resolve flags", "flags", len(numbers))
-	outcomes, err := c.ops.Resolve(r.Context(), member(r).operator, numbers, why)
+	outcomes, err := member(r).ops.Resolve(r.Context(), member(r).operator, numbers, why)
 	if err != nil {
 		return err
 	}
@@ -367,7 +367,7 @@ func (c *Console) hold(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return operate.ErrNotFound
 	}
-	h, err := c.findHold(r.Context(), number, r.URL.Query().Get("user"))
+	h, err := findHold(r.Context(), member(r).ops, number, r.URL.Query().Get("user"))
 	if err != nil {
 		return err
 	}
@@ -379,13 +379,13 @@ func (c *Console) hold(w http.ResponseWriter, r *http.Request) error {
 }
 
 // findHold looks for a hold among those of its person, if the address names one.
-func (c *Console) findHold(ctx context.Context, number int64, user string) (operate.OpenFlag, error) {
+func findHold(ctx context.Context, ops operate.Operations, number int64, user string) (operate.OpenFlag, error) {
 	f := operate.FlagFilter{Holds: true}
 	if identity.IsGUID(user) {
 		f.User = identity.UserID(strings.ToLower(user))
 	}
 	for cursor := ""; ; {
-		page, err := c.ops.Flags(ctx, f, cursor, agesPage)
+		page, err := ops.Flags(ctx, f, cursor, agesPage)
 		if err != nil {
 			return operate.OpenFlag{}, err
 		}
@@ -414,7 +414,7 @@ func (c *Console) decide(w http.ResponseWriter, r *http.Request) error {
 		return requestError{"a hold is released or dropped"}
 	}
 	c.did(r, "decide on hold", "flag", number, "decision", word)
-	outcome, err := c.ops.Decide(r.Context(), member(r).operator, operate.Word{Flag: number, Decision: word, Reason: why})
+	outcome, err := member(r).ops.Decide(r.Context(), member(r).operator, operate.Word{Flag: number, Decision: word, Reason: why})
 	if err != nil {
 		return err
 	}
@@ -443,10 +443,10 @@ func (c *Console) lookUp(w http.ResponseWriter, r *http.Request) error {
 	if who == "" {
 		return requestError{"say who: an object id, a sign-in name, a mail address or an employee id"}
 	}
-	p, err := c.ops.Person(r.Context(), who, false)
+	p, err := member(r).ops.Person(r.Context(), who, false)
 	if errors.Is(err, operate.ErrNotFound) {
-		c.refuse(w, r, message{http.StatusNotFound, "Nobody found", "The directory has nobody with this object id, sign-in name, mail address or employee id.",
-			"Check the spelling. If the account is new, it may not be provisioned yet."})
+		c.refuse(w, r, message{Status: http.StatusNotFound, Title: "Nobody found", Text: "The directory has nobody with this object id, sign-in name, mail address or employee id.",
+			Next: "Check the spelling. If the account is new, it may not be provisioned yet."})
 		return nil
 	} else if err != nil {
 		return err
@@ -470,7 +470,7 @@ func (c *Console) showPerson(w http.ResponseWriter, r *http.Request, reveal bool
 	if reveal {
 		c.did(r, "reveal personal data", "user", who)
 	}
-	p, err := c.ops.Person(r.Context(), who, reveal)
+	p, err := member(r).ops.Person(r.Context(), who, reveal)
 	if err != nil {
 		return err
 	}
@@ -488,7 +488,7 @@ func (c *Console) letIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.did(r, "let in", "user", who)
-	outcome, err := c.ops.LetIn(r.Context(), member(r).operator, identity.UserID(strings.ToLower(who)), why)
+	outcome, err := member(r).ops.LetIn(r.Context(), member(r).operator, identity.UserID(strings.ToLower(who)), why)
 	if err != nil {
 		return err
 	}

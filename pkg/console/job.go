@@ -36,20 +36,21 @@ func (p phase) over() bool { return p == finished || p == cancelled || p == stop
 // job is a replay on its way. It sends its entries in chunks, so that it can be paused
 // and cancelled between them; a chunk on its way is always waited for.
 type job struct {
-	id       string
-	operator operate.Operator
-	plan     operate.Plan
-	digests  []string
-	entries  []operate.PlannedEntry
-	why      string
-	rate     int
-	ops      operate.Operations
-	now      func() time.Time
-	began    time.Time
+	id      string
+	plan    operate.Plan
+	digests []string
+	entries []operate.PlannedEntry
+	why     string
+	rate    int
+	now     func() time.Time
+	began   time.Time
 	// changed wakes the loop after pause, resume and cancel.
 	changed chan struct{}
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// operator is who started the replay or resumed it last, with whose rights it goes on.
+	operator operate.Operator
+	ops      operate.Operations
 	phase    phase
 	problem  string
 	next     int // entries before it have an outcome
@@ -80,7 +81,8 @@ func (j *job) run(ctx context.Context) {
 		}
 		began := j.now()
 		request, cancel := context.WithTimeout(context.WithoutCancel(ctx), chunkLongest)
-		outcomes, err := j.ops.Replay(request, j.operator, operate.Replay{
+		by, ops := j.steersman()
+		outcomes, err := ops.Replay(request, by, operate.Replay{
 			Plan: j.plan.Digest, Settings: j.plan.Settings, Digests: j.digests, Entries: chunk, Reason: j.why,
 		})
 		cancel()
@@ -142,6 +144,12 @@ func (j *job) rest(ctx context.Context, until time.Time) {
 	}
 }
 
+func (j *job) steersman() (operate.Operator, operate.Operations) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.operator, j.ops
+}
+
 func (j *job) at() phase {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -185,14 +193,16 @@ func (j *job) enter(p phase, problem string) {
 	}
 }
 
-// steer pauses, resumes or cancels; it reports whether that made sense.
-func (j *job) steer(word string) bool {
+// steer pauses, resumes or cancels; it reports whether that made sense. Who resumes a
+// replay carries it on: the rights of who began it may have ended.
+func (j *job) steer(word string, by operate.Operator, ops operate.Operations) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
 	case word == "pause" && j.phase == running:
 		j.enter(paused, "")
 	case word == "resume" && j.phase == paused:
+		j.operator, j.ops = by, ops
 		j.enter(running, "")
 	case word == "cancel" && !j.phase.over():
 		j.enter(cancelled, "")

@@ -42,12 +42,12 @@ type ages struct {
 }
 
 // look is the overview, read anew when the last one is old.
-func (c *Console) look(ctx context.Context) (operate.Overview, error) {
+func (c *Console) look(ctx context.Context, ops operate.Operations) (operate.Overview, error) {
 	p := &c.picture
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := c.now(); p.read.IsZero() || now.Sub(p.read) >= freshOverview {
-		o, err := c.ops.Overview(ctx)
+		o, err := ops.Overview(ctx)
 		if err != nil {
 			return operate.Overview{}, err
 		}
@@ -58,7 +58,7 @@ func (c *Console) look(ctx context.Context) (operate.Overview, error) {
 
 // agesNow are the ages as they were gathered last. It waits a moment for the first ones;
 // they may still be missing.
-func (c *Console) agesNow(ctx context.Context) ages {
+func (c *Console) agesNow(ctx context.Context, ops operate.Operations) ages {
 	p := &c.picture
 	p.mu.Lock()
 	old := c.now().Sub(p.ages.At)
@@ -66,7 +66,7 @@ func (c *Console) agesNow(ctx context.Context) ages {
 		done := make(chan struct{})
 		p.gathered = done
 		c.background(func(ctx context.Context) {
-			a := c.gather(ctx)
+			a := c.gather(ctx, ops)
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.ages, p.gathered = a, nil
@@ -90,11 +90,11 @@ func (c *Console) agesNow(ctx context.Context) ages {
 	return p.ages
 }
 
-func (c *Console) gather(ctx context.Context) (a ages) {
+func (c *Console) gather(ctx context.Context, ops operate.Operations) (a ages) {
 	began := c.now()
 	cursor := ""
 	for read := 0; ; {
-		page, err := c.ops.List(ctx, operate.Filter{}, cursor, agesPage)
+		page, err := ops.List(ctx, operate.Filter{}, cursor, agesPage)
 		if err != nil {
 			a.Err = err
 			break

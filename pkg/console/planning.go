@@ -50,9 +50,10 @@ func (c *Console) makePlan(w http.ResponseWriter, r *http.Request) error {
 	}
 	p := &planning{id: rand.Text(), selection: sel, began: c.now(), made: make(chan struct{})}
 	c.plans.put(p.id, p, (*planning).over)
+	ops := member(r).ops
 	c.background(func(ctx context.Context) {
 		defer close(p.made)
-		p.plan, p.err = c.ops.Plan(ctx, p.selection)
+		p.plan, p.err = ops.Plan(ctx, p.selection)
 		p.took = c.now().Sub(p.began)
 	})
 	wait := time.NewTimer(patience)
@@ -227,7 +228,7 @@ func (c *Console) startReplay(w http.ResponseWriter, r *http.Request) error {
 	if len(entries) == 0 {
 		return requestError{"nothing in this plan can be replayed"}
 	}
-	j := newJob(c.ops, c.now, member(r).operator, p.plan, entries, why, rate)
+	j := newJob(member(r).ops, c.now, member(r).operator, p.plan, entries, why, rate)
 	c.jobs.put(j.id, j, func(j *job) bool { return j.at().over() })
 	c.did(r, "start replay", "replay", j.id, "entries", len(entries), "plan", p.plan.Digest)
 	c.background(j.run)
@@ -264,7 +265,7 @@ func (c *Console) steerReplay(w http.ResponseWriter, r *http.Request) error {
 		return operate.ErrNotFound
 	}
 	word := r.PathValue("word")
-	if !j.steer(word) {
+	if !j.steer(word, member(r).operator, member(r).ops) {
 		member(r).tell(false, "The replay is "+string(j.at())+": it cannot "+word+" now.")
 	} else {
 		c.did(r, word+" replay", "replay", j.id)

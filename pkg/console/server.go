@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -12,27 +13,32 @@ import (
 	"mfaflow/pkg/operate"
 )
 
-// ErrExposed: the console lets in whoever has its link, over plain HTTP. That is good
-// enough on the machine of the operator and nowhere else.
-var ErrExposed = errors.New("the console listens on loopback only: on another machine, reach it through a tunnel such as ssh -L")
+// ErrExposed: without a Door the console lets in whoever has its link, over plain HTTP. That
+// is good enough on the machine of the operator and nowhere else.
+var ErrExposed = errors.New("without an identity provider the console listens on loopback only: on another machine, reach it through a tunnel such as ssh -L")
+
+// ErrPlain: passwords of nobody go over the wire, but sessions do.
+var ErrPlain = errors.New("an exposed console needs a certificate; without one it listens on loopback only, for a proxy that has one")
 
 // Server is a console that listens.
 type Server struct {
 	*Console
 	http   *http.Server
-	port   string
 	served chan error
 }
 
-// Start serves a console on a loopback address such as 127.0.0.1:0, until Close or the
-// end of ctx. It sets the hosts of cfg. ErrExposed for any other address.
+// Start serves a console on an address such as 127.0.0.1:0, until Close or the end of ctx.
+// It is one of loopback, unless the console has a Door and a certificate: ErrExposed,
+// ErrPlain. Without a Door it sets the hosts of cfg.
 func Start(ctx context.Context, address string, cfg Config) (*Server, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("address of the console: %w", err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, ErrExposed
+		if err := cfg.elsewhere(); err != nil {
+			return nil, err
+		}
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -41,20 +47,47 @@ func Start(ctx context.Context, address string, cfg Config) (*Server, error) {
 	at, ok := listener.Addr().(*net.TCPAddr)
 	if !ok || !at.IP.IsLoopback() {
 		// A hosts file can make localhost anything.
-		listener.Close()
-		return nil, ErrExposed
+		if err := cfg.elsewhere(); err != nil {
+			listener.Close()
+			return nil, err
+		}
 	}
-	s := &Server{port: strconv.Itoa(at.Port), served: make(chan error, 1)}
-	name := net.JoinHostPort(at.IP.String(), s.port)
-	cfg.Hosts = []string{name, net.JoinHostPort("localhost", s.port)}
+	s := &Server{served: make(chan error, 1)}
+	port := strconv.Itoa(at.Port)
+	name := net.JoinHostPort(at.IP.String(), port)
+	if cfg.Door == nil {
+		cfg.Hosts = []string{name, net.JoinHostPort("localhost", port)}
+	}
 	if s.Console, err = New(ctx, cfg); err != nil {
 		listener.Close()
 		return nil, err
 	}
-	s.http = &http.Server{Addr: name, Handler: s.Console, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
-	go func() { s.served <- s.http.Serve(listener) }()
+	s.http = &http.Server{Addr: name, Handler: s.Console, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, TLSConfig: cfg.TLS,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)}
+	go func() {
+		if cfg.TLS != nil {
+			s.served <- s.http.ServeTLS(listener, "", "")
+		} else {
+			s.served <- s.http.Serve(listener)
+		}
+	}()
 	return s, nil
 }
+
+// elsewhere reports why a console may not be reached from other machines; nil when it may.
+func (c Config) elsewhere() error {
+	switch {
+	case c.Door == nil:
+		return ErrExposed
+	case c.TLS == nil:
+		return ErrPlain
+	default:
+		return nil
+	}
+}
+
+// Address is where it listens.
+func (s *Server) Address() string { return s.http.Addr }
 
 // Link is an address that lets one browser in as the operator, once.
 func (s *Server) Link(operator operate.Operator) string {

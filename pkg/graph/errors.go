@@ -83,19 +83,33 @@ var (
 	readRisk      = operation{name: "read user risk", class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
 	countUsers    = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
 
-	listSubscriptions = operation{name: "list subscriptions", impersonal: true, class: classSubscriptionList, permission: "User.Read.All"}
-	subscribe         = operation{name: "subscribe", impersonal: true, class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "a notification URL is not public https or did not repeat the validation token in 10 s, or the expiry is over 41,760 minutes ahead"}
-	renewSubscription = operation{name: "renew subscription", class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "the expiry is over 41,760 minutes ahead"}
-	unsubscribe       = operation{name: "remove subscription", class: classSubscriptions, write: true, permission: "User.Read.All"}
-	readChanges       = operation{name: "read changes of users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
-	listDeleted       = operation{name: "list deleted users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
-	listRisks         = operation{name: "list risky users", impersonal: true, resumes: true, class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
-	listDetections    = operation{name: "list risk detections", impersonal: true, resumes: true, class: classProtection, permission: "IdentityRiskEvent.Read.All and the tenant a P1 or P2 licence"}
-	listSignIns       = operation{name: "list failed sign-ins", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
-	listHires         = operation{name: "list hires", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
-	listLeavers       = operation{name: "list leavers", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
-	listRegistrations = operation{name: "list registered methods", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
-	readEmployment    = operation{name: "read employment", class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
+	listSubscriptions   = operation{name: "list subscriptions", impersonal: true, class: classSubscriptionList, permission: "User.Read.All"}
+	subscribe           = operation{name: "subscribe", impersonal: true, class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "a notification URL is not public https or did not repeat the validation token in 10 s, or the expiry is over 41,760 minutes ahead"}
+	renewSubscription   = operation{name: "renew subscription", class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "the expiry is over 41,760 minutes ahead"}
+	unsubscribe         = operation{name: "remove subscription", class: classSubscriptions, write: true, permission: "User.Read.All"}
+	readChanges         = operation{name: "read changes of users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
+	listDeleted         = operation{name: "list deleted users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
+	listRisks           = operation{name: "list risky users", impersonal: true, resumes: true, class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
+	listDetections      = operation{name: "list risk detections", impersonal: true, resumes: true, class: classProtection, permission: "IdentityRiskEvent.Read.All and the tenant a P1 or P2 licence"}
+	listSignIns         = operation{name: "list failed sign-ins", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
+	listHires           = operation{name: "list hires", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
+	listLeavers         = operation{name: "list leavers", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
+	listRegistrations   = operation{name: "list registered methods", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
+	readTenant          = operation{name: "read organization", impersonal: true, class: classDirectory, permission: "Organization.Read.All"}
+	listUsers           = operation{name: "list users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
+	listPerUserMFA      = operation{name: "list states of per-user MFA", impersonal: true, resumes: true, class: classDirectory, permission: "Policy.Read.All", refusal: "Graph does not tell them in bulk, which is not documented"}
+	listLastSignIns     = operation{name: "list last sign-ins", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
+	listEnforcedSignIns = operation{name: "list sign-ins", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
+	listRoles           = operation{name: "list role assignments", impersonal: true, resumes: true, class: classDirectory, permission: "RoleManagement.Read.Directory"}
+	listEligible        = operation{name: "list eligible roles", impersonal: true, resumes: true, class: classDirectory, permission: "RoleEligibilitySchedule.Read.Directory", refusal: "no licence for Privileged Identity Management"}
+	readGroup           = operation{name: "read group", class: classDirectory, permission: "GroupMember.Read.All"}
+	listMembers         = operation{name: "list members of a group", resumes: true, class: classDirectory, permission: "GroupMember.Read.All"}
+	listPrincipals      = operation{name: "list service principals", impersonal: true, resumes: true, class: classDirectory, permission: "Application.Read.All"}
+	readDefaults        = operation{name: "read security defaults", impersonal: true, class: classDirectory, permission: "Policy.Read.All"}
+	listStrengths       = operation{name: "list authentication strengths", impersonal: true, resumes: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
+	readMethodsPolicy   = operation{name: "read methods policy", impersonal: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
+	listConditional     = operation{name: "list Conditional Access policies", impersonal: true, resumes: true, class: classProtection, permission: "Policy.Read.All"}
+	readEmployment      = operation{name: "read employment", class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
 
 	sendMail = operation{name: "send mail", impersonal: true, class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
 )

@@ -30,10 +30,13 @@ func (q query) String() string {
 // links are followed verbatim, but only to Graph. Items for which convert returns
 // false make the answer unreadable; those that it marks as dropped are left out.
 func readList[W, T any](ctx context.Context, c *Client, op operation, q query, link string, convert func(W) (item T, keep, ok bool)) (sweep.Page[T], error) {
-	target := q.String()
+	target, version := q.String(), versionOne+"/"
+	if strings.HasPrefix(q.path, versionBeta) {
+		version = versionBeta + "/"
+	}
 	if link != "" {
 		path, ours := strings.CutPrefix(link, c.origin)
-		if !ours || !strings.HasPrefix(path, versionOne+"/") {
+		if !ours || !strings.HasPrefix(path, version) {
 			return sweep.Page[T]{}, op.refuse("the link leads elsewhere")
 		}
 		target = path
@@ -49,7 +52,7 @@ func readList[W, T any](ctx context.Context, c *Client, op operation, q query, l
 		return sweep.Page[T]{}, op.unreadable("a list that cannot be read")
 	}
 	for _, l := range []string{page.Next, page.Delta} {
-		if l != "" && !strings.HasPrefix(l, c.origin+versionOne+"/") {
+		if l != "" && !strings.HasPrefix(l, c.origin+version) {
 			return sweep.Page[T]{}, op.unreadable("a next page elsewhere")
 		}
 	}

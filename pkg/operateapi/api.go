@@ -7,7 +7,8 @@
 //
 // # The protocol
 //
-// Every method of operate.Operations is a POST of one JSON object to /v1/<method>.
+// Every method of operate.Operations is a POST of one JSON object to /v1/<method>, and so
+// is whoami, which tells who the other side takes the asker for.
 // Errors are problem details (RFC 9457); their type tells the sentinels of package
 // operate apart. X-Correlation-Id goes both ways.
 package operateapi
@@ -41,7 +42,10 @@ const (
 
 // What the methods take that have no type of their own.
 type (
-	nothing     struct{}
+	nothing struct{}
+	whoAmI  struct {
+		Operator operate.Operator `json:"operator"`
+	}
 	listRequest struct {
 		Filter operate.Filter `json:"filter"`
 		Cursor string         `json:"cursor,omitempty"`

@@ -188,6 +188,18 @@ func TestACallIsTheCall(t *testing.T) {
 	}
 }
 
+// Who asks is told who they are taken for, and that they are nobody.
+func TestWhoAmI(t *testing.T) {
+	client, _, _ := serve(t, &mirror{}, always(ada))
+	if is, err := client.WhoAmI(t.Context()); err != nil || is != ada {
+		t.Errorf("%q, %v", is, err)
+	}
+	client, _, _ = serve(t, &mirror{}, always(""))
+	if is, err := client.WhoAmI(t.Context()); !errors.Is(err, operateapi.ErrNobody) || is != "" {
+		t.Errorf("nobody: %q, %v", is, err)
+	}
+}
+
 // A plan of many entries comes whole, and what is too long for one answer is refused.
 func TestLongAnswers(t *testing.T) {
 	plan := operate.Plan{}

@@ -47,6 +47,12 @@ func New(base string, transport http.RoundTripper) (*Client, error) {
 	}}, nil
 }
 
+// WhoAmI is the operator that the other side takes the asker for: ErrNobody for none.
+func (c *Client) WhoAmI(ctx context.Context) (operate.Operator, error) {
+	is, err := call[whoAmI](ctx, c, "whoami", nothing{})
+	return is.Operator, err
+}
+
 // Overview implements operate.Operations, as do the methods below.
 func (c *Client) Overview(ctx context.Context) (operate.Overview, error) {
 	return call[operate.Overview](ctx, c, "overview", nothing{})

@@ -62,6 +62,7 @@ func operations() map[string]operation {
 		by = operate.Operator
 	)
 	return map[string]operation{
+		"whoami":   takes(func(_ c, _ o, b by, _ nothing) (whoAmI, error) { return whoAmI{b}, nil }),
 		"overview": takes(func(ctx c, to o, _ by, _ nothing) (operate.Overview, error) { return to.Overview(ctx) }),
 		"list": takes(func(ctx c, to o, _ by, in listRequest) (operate.Page[operate.Entry], error) {
 			return to.List(ctx, in.Filter, in.Cursor, in.Limit)

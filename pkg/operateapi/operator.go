@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/user"
 	"regexp"
-	"slices"
 	"strings"
 
 	"mfaflow/pkg/identity"
@@ -31,19 +30,37 @@ var ErrNobody = errors.New("you are not an operator here")
 // sts:RoleSessionName to the person. caller is the ARN that AWS authenticated, empty for
 // nobody; roles are ARNs.
 //
+// Sessions of a role in named are let in under the names given there and no other: of a
+// role assumed with the tokens of an OpenID Connect provider, the name of the session is
+// the subject of the token, and says neither who that is in the directory nor that it is
+// somebody who comes by another role as well. Both matter: nobody may approve what is about
+// themselves, or twice.
+//
 // An invocation that does not come by the function URL can claim any caller: its policy
 // must allow lambda:InvokeFunction under the condition lambda:InvokedViaFunctionUrl only
 // (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html).
-func Sessions(caller func(context.Context) string, roles []string) (Authenticator, error) {
-	var known []string
+func Sessions(caller func(context.Context) string, roles []string, named map[string]map[string]string) (Authenticator, error) {
+	names := map[string]map[string]operate.Operator{} // by the ARN of the sessions; nil for their own names
 	for _, arn := range roles {
-		m := roleARN.FindStringSubmatch(arn)
-		if m == nil {
-			return nil, errors.New("a role of operators is not an ARN such as arn:aws:iam::123456789012:role/name")
+		of, err := sessionsOf(arn)
+		if err != nil {
+			return nil, err
 		}
-		known = append(known, "arn:"+m[1]+":sts::"+m[2]+":assumed-role/"+m[3])
+		names[of] = nil
 	}
-	if len(known) == 0 {
+	for arn, people := range named {
+		of, err := sessionsOf(arn)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := names[of]; twice {
+			return nil, errors.New("the sessions of a role have either their own names or those that are listed: " + arn)
+		}
+		if names[of], err = listed(arn, people); err != nil {
+			return nil, err
+		}
+	}
+	if len(names) == 0 {
 		return nil, errors.New("no role of operators is named")
 	}
 	return func(r *http.Request) (operate.Operator, error) {
@@ -51,11 +68,40 @@ func Sessions(caller func(context.Context) string, roles []string) (Authenticato
 		if m == nil {
 			return "", errors.New("the request has no session of a role")
 		}
-		if !slices.Contains(known, m[1]) {
+		people, known := names[m[1]]
+		switch {
+		case !known:
 			return "", errors.New("the role of the session is not one of operators")
+		case people == nil:
+			return operate.Operator(m[2]), nil
+		case people[m[2]] == "":
+			return "", fmt.Errorf("the session %s is of a role of which operators are listed, and is not among them", m[2])
 		}
-		return operate.Operator(m[2]), nil
+		return people[m[2]], nil
 	}, nil
+}
+
+// sessionsOf is what the ARNs of a role's sessions begin with.
+func sessionsOf(role string) (string, error) {
+	m := roleARN.FindStringSubmatch(role)
+	if m == nil {
+		return "", errors.New("a role of operators is not an ARN such as arn:aws:iam::123456789012:role/name")
+	}
+	return "arn:" + m[1] + ":sts::" + m[2] + ":assumed-role/" + m[3], nil
+}
+
+// listed checks the names that are given to the sessions of a role.
+func listed(role string, people map[string]string) (map[string]operate.Operator, error) {
+	list := map[string]operate.Operator{}
+	for session, name := range people {
+		if !sessionName.MatchString(session) {
+			return nil, fmt.Errorf("%s lists %q, which no session can be named: letters, digits and _+=,.@- are possible, 2 to 64 of them", role, session)
+		}
+		if list[session] = operate.Operator(strings.TrimSpace(name)); list[session] == "" {
+			return nil, fmt.Errorf("%s gives no name to the session %s: say who it is, as the directory names them", role, session)
+		}
+	}
+	return list, nil
 }
 
 // Of docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: the ARN of a
@@ -63,6 +109,8 @@ func Sessions(caller func(context.Context) string, roles []string) (Authenticato
 var (
 	roleARN    = regexp.MustCompile(`^arn:(aws[a-z-]*):iam::([0-9]{12}):role/(?:[\x21-\x7e]+/)?([\w+=,.@-]{1,64})$`)
 	sessionARN = regexp.MustCompile(`^(arn:aws[a-z-]*:sts::[0-9]{12}:assumed-role/[\w+=,.@-]{1,64})/([\w+=,.@-]{2,64})$`)
+	// docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+	sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 )
 
 // Token lets in who can read a file, under the name of the file's owner. Nobody else may

@@ -24,7 +24,7 @@ const role = "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/eu-w
 func TestSessions(t *testing.T) {
 	const session = "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/"
 	caller := ""
-	who, err := operateapi.Sessions(func(context.Context) string { return caller }, []string{role})
+	who, err := operateapi.Sessions(func(context.Context) string { return caller }, []string{role}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +50,53 @@ func TestSessions(t *testing.T) {
 		}
 	}
 	for _, roles := range [][]string{nil, {""}, {"AWSReservedSSO_Operators"}, {role, "*"}, {"arn:aws:iam::123456789012:user/ada"}, {"arn:aws:iam::123456789012:role/a*"}} {
-		if _, err := operateapi.Sessions(func(context.Context) string { return "" }, roles); err == nil {
+		if _, err := operateapi.Sessions(func(context.Context) string { return "" }, roles, nil); err == nil {
 			t.Errorf("roles %q are taken", roles)
 		}
+	}
+}
+
+// Sessions of a listed role are the people of the list, under the names of the list.
+func TestListedSessions(t *testing.T) {
+	const (
+		console = "arn:aws:iam::123456789012:role/mfaflow/console"
+		session = "arn:aws:sts::123456789012:assumed-role/console/"
+		sub     = "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ"
+	)
+	nobody := func(context.Context) string { return "" }
+	caller := ""
+	who, err := operateapi.Sessions(func(context.Context) string { return caller }, []string{role},
+		map[string]map[string]string{console: {sub: " ada@contoso.example ", "00u1": "ben@contoso.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for arn, want := range map[string]operate.Operator{
+		session + sub:                   "ada@contoso.example",
+		session + "00u1":                "ben@contoso.example",
+		session + "00U1":                "", // subjects are compared letter by letter
+		session + "ada@contoso.example": "",
+		session + "eve":                 "",
+		"arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/ada@contoso.example": "ada@contoso.example",
+		"arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/" + sub:              sub,
+	} {
+		caller = arn
+		got, err := who(httptest.NewRequestWithContext(t.Context(), "POST", "/", nil))
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", arn, got, err)
+		}
+	}
+	for name, named := range map[string]map[string]map[string]string{
+		"no ARN":                 {"console": {sub: "ada"}},
+		"no name":                {console: {sub: " "}},
+		"no possible session":    {console: {"auth0|ada": "ada"}},
+		"its own names and list": {role: {sub: "ada"}},
+	} {
+		if _, err := operateapi.Sessions(nobody, []string{role}, named); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if _, err := operateapi.Sessions(nobody, nil, map[string]map[string]string{console: {}}); err != nil {
+		t.Errorf("nobody listed yet: %v", err)
 	}
 }
 

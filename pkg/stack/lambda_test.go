@@ -1,6 +1,7 @@
 package stack_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,11 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"mfaflow/pkg/identity"
@@ -123,7 +126,6 @@ func TestJoinersUnderLambda(t *testing.T) {
 		t.Fatal(err)
 	}
 	ingest, router, worker := deploy(t, s, "hr-events"), deploy(t, s, "identity-router"), deploy(t, s, "identity-worker")
-	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
 
 	if status := invoke(t, ingest, []byte(strings.Replace(string(gatewayEvent(t, s, "msg_0", statement(t, s, stack.ModelJoiner))),
 		"E1004", "E1005", 1))); status != http.StatusUnauthorized {
@@ -134,8 +136,8 @@ func TestJoinersUnderLambda(t *testing.T) {
 		if status := invoke(t, ingest, event); status != http.StatusAccepted {
 			t.Fatalf("%s: hr-events answers %d\n%s", employeeID, status, ingest.Stdout())
 		}
-		invoke(t, router, schedule)
-		invoke(t, worker, schedule)
+		invoke(t, router, scheduled)
+		invoke(t, worker, scheduled)
 		d := delivered(t, s, lines, employeeID)
 		if n := len(s.Graph.IssuedPassValues()); n != i+1 {
 			t.Errorf("%d passes were issued for %d people", n, i+1)
@@ -212,17 +214,16 @@ func TestGraphNotifiesUnderLambda(t *testing.T) {
 	notifications := deploy(t, s, "graph-notifications")
 	sweep := deploy(t, s, "tenant-sweep", "MFAFLOW_NOTIFICATION_URL="+gateway(t, notifications).URL)
 	ingest, router, worker := deploy(t, s, "hr-events"), deploy(t, s, "identity-router"), deploy(t, s, "identity-worker")
-	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
 
-	invoke(t, sweep, schedule)
+	invoke(t, sweep, scheduled)
 	if got := s.Graph.Subscriptions(); len(got) != 1 {
 		t.Fatalf("%d subscriptions\n%s%s", len(got), sweep.Stdout(), notifications.Stdout())
 	}
 	if status := invoke(t, ingest, gatewayEvent(t, s, "msg_1", statement(t, s, stack.ModelJoiner))); status != http.StatusAccepted {
 		t.Fatalf("hr-events answers %d", status)
 	}
-	invoke(t, router, schedule)
-	invoke(t, worker, schedule)
+	invoke(t, router, scheduled)
+	invoke(t, worker, scheduled)
 	person, _ := s.Person(stack.ModelJoiner)
 	if len(s.Graph.Passes(person.ID)) != 1 {
 		t.Fatalf("no pass\n%s", worker.Stdout())
@@ -232,18 +233,52 @@ func TestGraphNotifiesUnderLambda(t *testing.T) {
 	for s.Graph.Undelivered() > 0 {
 		runtime.Gosched()
 	}
-	invoke(t, router, schedule)
-	invoke(t, worker, schedule)
+	invoke(t, router, scheduled)
+	invoke(t, worker, scheduled)
 	if n := len(s.Graph.Passes(person.ID)); n != 0 {
 		t.Errorf("%d passes left of a disabled account\n%s\n%s", n, notifications.Stdout(), worker.Stdout())
 	}
 	s.Graph.DropSubscription(s.Graph.Subscriptions()[0].ID)
-	invoke(t, sweep, schedule)
+	invoke(t, sweep, scheduled)
 	if got := s.Graph.Subscriptions(); len(got) != 1 || !strings.Contains(sweep.Stdout(), `"outcome":"gone"`) {
 		t.Errorf("%d subscriptions\n%s", len(got), sweep.Stdout())
 	}
 	if out := sweep.Stdout() + notifications.Stdout(); strings.Contains(out, `"level":"ERROR"`) {
 		t.Error(out)
+	}
+}
+
+// A report is made on schedule: the files, and a flag for each of the two whom enforcement
+// would lock out.
+func TestReadinessUnderLambda(t *testing.T) {
+	s, err := stack.Start(t.Context(), stack.Options{SimulatorsOnly: true, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=300ms"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	report, notifier := deploy(t, s, "readiness-report"), deploy(t, s, "flag-notifier")
+	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
+	invoke(t, report, schedule)
+	invoke(t, notifier, schedule)
+	if page, err := os.ReadFile(filepath.Join(s.Dir, "reports", "latest", "report.html")); err != nil || !bytes.Contains(page, []byte("svc-backup@contoso.example")) {
+		t.Errorf("%d bytes, %v\n%s%s", len(page), err, report.Stdout(), report.Stderr())
+	}
+	var told []string
+	for _, m := range s.Graph.Mailbox(stack.Operator) {
+		told = append(told, m.Subject)
+	}
+	slices.Sort(told)
+	if d := cmp.Diff([]string{"mfaflow: Break-glass account may be locked out", "mfaflow: Program signs in as a person"}, told); d != "" {
+		t.Error(d)
+	}
+	before := len(s.Graph.Requests())
+	invoke(t, report, schedule) // not due
+	if n := len(s.Graph.Requests()) - before; n != 0 || strings.Contains(report.Stdout(), `"level":"ERROR"`) {
+		t.Errorf("%d requests\n%s", n, report.Stdout())
 	}
 }
 
@@ -301,12 +336,21 @@ func (u functionURL) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), err
 }
 
-// A hold of a protected person needs two operators, whom AWS has authenticated; nobody
-// else, and not whom it is about, has a word in it.
-func TestTwoOperatorsUnderLambda(t *testing.T) {
-	lines := &seen{}
+// scheduled is what starts a drain.
+var scheduled = []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
+
+// heldLeaver is a stack under Lambda in which the immediate leaving of a protected person
+// is held.
+type heldLeaver struct {
+	*stack.Stack
+	worker *lambda.Function
+	who    simgraph.User
+}
+
+func holdLeaver(t *testing.T) heldLeaver {
+	t.Helper()
 	s, err := stack.Start(t.Context(), stack.Options{
-		SimulatorsOnly: true, Each: lines.each, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=300ms", "MFAFLOW_PROTECTED_ACCOUNTS=10000000-0000-4000-8000-000000000005"},
+		SimulatorsOnly: true, Each: (&seen{}).each, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=300ms", "MFAFLOW_PROTECTED_ACCOUNTS=10000000-0000-4000-8000-000000000005"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -316,9 +360,27 @@ func TestTwoOperatorsUnderLambda(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ingest, router, worker := deploy(t, s, "hr-events"), deploy(t, s, "identity-router"), deploy(t, s, "identity-worker")
+	h := heldLeaver{Stack: s, worker: deploy(t, s, "identity-worker")}
+	ok := false
+	if h.who, ok = s.Find("E1005"); !ok {
+		t.Fatal("the sample tenant has no E1005")
+	}
+	statement := fmt.Sprintf(`{"specversion": "1.0", "id": "hr-1", "source": "https://hr.contoso.example", "type": "employee.leaver", "time": %q,
+		"data": {"person": {"employeeId": "E1005"}, "immediate": true}}`, time.Now().UTC().Format(time.RFC3339))
+	if status := invoke(t, deploy(t, s, "hr-events"), gatewayEvent(t, s, "msg_1", []byte(statement))); status != http.StatusAccepted {
+		t.Fatalf("hr-events answers %d", status)
+	}
+	invoke(t, deploy(t, s, "identity-router"), scheduled)
+	invoke(t, h.worker, scheduled)
+	return h
+}
+
+// A hold of a protected person needs two operators, whom AWS has authenticated; nobody
+// else, and not whom it is about, has a word in it.
+func TestTwoOperatorsUnderLambda(t *testing.T) {
+	h := holdLeaver(t)
+	s, worker, protected := h.Stack, h.worker, h.who
 	desk := deploy(t, s, "event-replay", "MFAFLOW_OPERATOR_TOKEN_FILE=", "MFAFLOW_OPERATOR_ROLES=arn:aws:iam::123456789012:role/Operators")
-	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
 	as := func(caller string) *operateapi.Client {
 		c, err := operateapi.New("https://abc.lambda-url.eu-west-1.on.aws", functionURL{desk, caller})
 		if err != nil {
@@ -327,18 +389,6 @@ func TestTwoOperatorsUnderLambda(t *testing.T) {
 		return c
 	}
 	const session = "arn:aws:sts::123456789012:assumed-role/Operators/"
-
-	protected, ok := s.Find("E1005")
-	if !ok {
-		t.Fatal("the sample tenant has no E1005")
-	}
-	statement := fmt.Sprintf(`{"specversion": "1.0", "id": "hr-1", "source": "https://hr.contoso.example", "type": "employee.leaver", "time": %q,
-		"data": {"person": {"employeeId": "E1005"}, "immediate": true}}`, time.Now().UTC().Format(time.RFC3339))
-	if status := invoke(t, ingest, gatewayEvent(t, s, "msg_1", []byte(statement))); status != http.StatusAccepted {
-		t.Fatalf("hr-events answers %d", status)
-	}
-	invoke(t, router, schedule)
-	invoke(t, worker, schedule)
 
 	for _, caller := range []string{"", "arn:aws:iam::123456789012:user/ada", "arn:aws:sts::123456789012:assumed-role/Deploy/ada", "arn:aws:sts::999999999999:assumed-role/Operators/ada"} {
 		if _, err := as(caller).Overview(t.Context()); !errors.Is(err, operateapi.ErrNobody) {
@@ -364,7 +414,7 @@ func TestTwoOperatorsUnderLambda(t *testing.T) {
 		if errors.Is(err, operate.ErrRefused) != step.refused || err != nil && !step.refused {
 			t.Errorf("%s: %v", step.operator, err)
 		}
-		invoke(t, worker, schedule)
+		invoke(t, worker, scheduled)
 		if now, _ := s.Find("E1005"); now.AccountEnabled != step.enabled {
 			t.Errorf("after %s the account is enabled: %v\n%s", step.operator, now.AccountEnabled, worker.Stdout())
 		}

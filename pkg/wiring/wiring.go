@@ -7,6 +7,8 @@ package wiring
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -14,8 +16,10 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
+	"mfaflow/pkg/awsrole"
 	"mfaflow/pkg/azauth"
 	"mfaflow/pkg/config"
+	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lambdafn"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/servicebus"
@@ -29,12 +33,30 @@ func Metrics(function string) *telemetry.Metrics {
 
 // Credential is the function's app registration. It does no network.
 func Credential(a config.App) (azcore.TokenCredential, error) {
-	return azauth.New(azauth.Settings{
+	settings := azauth.Settings{
 		TenantID: a.TenantID, ClientID: a.ClientID,
 		ClientSecret: a.ClientSecret.Secret, ClientCertificate: a.ClientCertificate.Secret,
 		AuthorityHost: a.AuthorityURL, DisableInstanceDiscovery: a.PrivateAuthority(),
-	})
+	}
+	if a.WebIdentity {
+		role, err := awsrole.FromEnvironment(config.Runtime, nil)
+		if err != nil {
+			return nil, err
+		}
+		settings.ClientAssertion = func(ctx context.Context) (string, error) {
+			token, err := role.Token(ctx, federatedAudience)
+			if errors.Is(err, awsrole.ErrRefused) {
+				err = fmt.Errorf("%w: %w", err, identity.ErrForbidden)
+			}
+			return token, err
+		}
+	}
+	return azauth.New(settings)
 }
+
+// federatedAudience is what a federated credential of an app registration asks for
+// (learn.microsoft.com/graph/api/resources/federatedidentitycredential).
+const federatedAudience = "api://AzureADTokenExchange"
 
 // Broker are the options of the broker client. The credential is made only when
 // the broker needs one.

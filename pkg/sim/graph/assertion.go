@@ -35,12 +35,31 @@ func (c assertionClaims) audiences() []string {
 	return many
 }
 
+// Numbers of refused assertions. 700024 and 700027 are on the page of error codes; those
+// that tell which part of a federated credential does not match are as observed.
+const (
+	codeAssertionTime     = 700024
+	codeAssertionProof    = 700027
+	codeFederatedIssuer   = 700211
+	codeFederatedAudience = 700212
+	codeFederatedSubject  = 700213
+)
+
+// assertionError is why an assertion is refused.
+type assertionError struct {
+	code int
+	text string
+}
+
+func (e *assertionError) Error() string { return e.text }
+
 // acceptAssertion checks a client assertion: self-signed with one of the app's
 // certificates, or signed by an issuer the app trusts for one subject.
-func (a *App) acceptAssertion(token string, now time.Time) error {
+func (a *App) acceptAssertion(token string, now time.Time) *assertionError {
+	refuse := func(code int, text string) *assertionError { return &assertionError{code, text} }
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return errors.New("it is not a JWT")
+		return refuse(codeAssertionProof, "it is not a JWT")
 	}
 	var header struct {
 		Algorithm string `json:"alg"`
@@ -49,46 +68,54 @@ func (a *App) acceptAssertion(token string, now time.Time) error {
 	for i, into := range []any{&header, &claims} {
 		data, err := base64.RawURLEncoding.DecodeString(parts[i])
 		if err != nil || json.Unmarshal(data, into) != nil {
-			return errors.New("it is not a JWT")
+			return refuse(codeAssertionProof, "it is not a JWT")
 		}
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	if err != nil {
-		return errors.New("it is not a JWT")
+		return refuse(codeAssertionProof, "it is not a JWT")
 	}
 	signed := parts[0] + "." + parts[1]
 	if claims.Expires <= now.Unix() {
-		return errors.New("it is expired")
+		return refuse(codeAssertionTime, "it is expired")
 	}
 	if claims.NotSoon > now.Add(5*time.Minute).Unix() {
-		return errors.New("it is not valid yet")
+		return refuse(codeAssertionTime, "it is not valid yet")
 	}
 	if claims.Issuer == a.ClientID && claims.Subject == a.ClientID {
 		for _, text := range a.Certificates {
 			key, err := publicKey(text)
 			if err != nil {
-				return err
+				return refuse(codeAssertionProof, err.Error())
 			}
 			if verify(key, header.Algorithm, signed, signature) {
 				return nil
 			}
 		}
-		return errors.New("no certificate of the app made its signature")
+		return refuse(codeAssertionProof, "no certificate of the app made its signature")
 	}
+	none := refuse(codeFederatedIssuer, "no matching federated identity record found for presented assertion issuer")
 	for _, f := range a.FederatedCredentials {
-		if f.Issuer != claims.Issuer || f.Subject != claims.Subject || !slices.Contains(claims.audiences(), f.Audience) {
+		switch {
+		case f.Issuer != claims.Issuer:
+			continue
+		case !slices.Contains(claims.audiences(), f.Audience):
+			none = refuse(codeFederatedAudience, "no matching federated identity record found for presented assertion audience")
+			continue
+		case f.Subject != claims.Subject:
+			none = refuse(codeFederatedSubject, "no matching federated identity record found for presented assertion subject")
 			continue
 		}
 		key, err := publicKey(f.Key)
 		if err != nil {
-			return err
+			return refuse(codeAssertionProof, err.Error())
 		}
-		if verify(key, header.Algorithm, signed, signature) {
-			return nil
+		if !verify(key, header.Algorithm, signed, signature) {
+			return refuse(codeAssertionProof, "its signature is wrong")
 		}
-		return errors.New("its signature is wrong")
+		return nil
 	}
-	return errors.New("no matching federated identity credential")
+	return none
 }
 
 // publicKey reads a PEM certificate or public key.

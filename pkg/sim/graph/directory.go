@@ -15,6 +15,13 @@ type directory struct {
 	groups    map[string]*Group
 	memberOf  map[string][]*Group           // direct memberships by member id
 	equal     map[string]map[string][]*User // by property, then lower-case value
+
+	// What follows is worked out when it is asked for, and forgotten by reindex.
+	memberLists   map[memberKey][]object
+	registrations []registration
+	admins        map[*User]bool         // hold a directory role actively
+	scopes        map[string]methodScope // by lower-case id of the configuration
+	access        []accessPolicy
 }
 
 func newDirectory(t *Tenant) *directory {
@@ -39,6 +46,7 @@ func newDirectory(t *Tenant) *directory {
 func (d *directory) reindex() {
 	slices.SortFunc(d.Users, func(a, b *User) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(d.Groups, func(a, b *Group) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(d.ServicePrincipals, func(a, b *ServicePrincipal) int { return strings.Compare(a.ID, b.ID) })
 	d.byID = make(map[string]*User, len(d.Users))
 	d.byUPN = make(map[string]*User, len(d.Users))
 	d.byAddress = make(map[string]*User, len(d.Users))
@@ -58,6 +66,7 @@ func (d *directory) reindex() {
 		d.byID[strings.ToLower(u.ID)] = u
 		d.byUPN[strings.ToLower(u.UserPrincipalName)] = u
 	}
+	d.memberLists, d.registrations, d.admins, d.scopes, d.access = make(map[memberKey][]object), nil, nil, nil, nil
 	d.groups = make(map[string]*Group, len(d.Groups))
 	d.memberOf = make(map[string][]*Group)
 	for _, g := range d.Groups {
@@ -191,6 +200,24 @@ func (d *directory) roles(u *User) []*RoleDefinition {
 		}
 	}
 	return held
+}
+
+// isAdmin reports whether u holds a directory role actively, as roles does for one person.
+func (d *directory) isAdmin(u *User) bool {
+	if d.admins == nil {
+		d.admins = make(map[*User]bool)
+		for _, a := range d.RoleAssignments {
+			if x := d.byID[strings.ToLower(a.PrincipalID)]; x != nil {
+				d.admins[x] = true
+			} else if g := d.group(a.PrincipalID); g != nil {
+				users, _ := d.members(g, true)
+				for _, x := range users {
+					d.admins[x] = true
+				}
+			}
+		}
+	}
+	return d.admins[u]
 }
 
 func (d *directory) role(id string) *RoleDefinition {

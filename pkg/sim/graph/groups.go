@@ -46,7 +46,7 @@ func (g *Group) property(name string) (any, bool) {
 type object struct {
 	entity
 	odataType string
-	schema    schema
+	schema    *schema
 }
 
 func (o object) entityID() string { return o.entity.entityID() }
@@ -62,7 +62,7 @@ func mixedPage(r *request, objects []object) (response, error) {
 		return response{}, errUnsupportedQuery("The simulator does not filter collections of mixed types.")
 	}
 	sc := schema{collection: "directoryObjects", typeName: "directoryObject"}
-	return page(sc, r, &query{page: q.page, top: q.top, after: q.after, count: q.count}, objects, func(o object, item map[string]any) error {
+	return page(sc, r, &query{page: q.page, top: q.top, after: q.after, position: q.position, count: q.count}, objects, func(o object, item map[string]any) error {
 		selected := q.selected
 		if len(selected) == 0 {
 			selected = o.schema.defaults
@@ -127,8 +127,7 @@ func (s *Server) listMembers(r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	users, groups := s.dir.members(g, strings.EqualFold(collectionSegment(r), "transitiveMembers"))
-	return s.peoplePage(r, users, groups)
+	return mixedPage(r, s.dir.memberObjects(g, strings.EqualFold(collectionSegment(r), "transitiveMembers"), cast(r)))
 }
 
 func (s *Server) listOwners(r *request) (response, error) {
@@ -142,22 +141,45 @@ func (s *Server) listOwners(r *request) (response, error) {
 			users = append(users, u)
 		}
 	}
-	return s.peoplePage(r, users, nil)
+	return mixedPage(r, objects(users, nil, ""))
 }
 
-func (s *Server) peoplePage(r *request, users []*User, groups []*Group) (response, error) {
-	var objects []object
-	if c := cast(r); c == "" || c == "user" {
+// objects are people and groups as members of one collection, narrowed to a type or not.
+func objects(users []*User, groups []*Group, cast string) []object {
+	var list []object
+	if cast == "" || cast == "user" {
+		sc := userSchema()
 		for _, u := range users {
-			objects = append(objects, object{u, "user", userSchema()})
+			list = append(list, object{u, "user", &sc})
 		}
 	}
-	if c := cast(r); c == "" || c == "group" {
+	if cast == "" || cast == "group" {
+		sc := groupSchema()
 		for _, g := range groups {
-			objects = append(objects, object{g, "group", groupSchema()})
+			list = append(list, object{g, "group", &sc})
 		}
 	}
-	return mixedPage(r, objects)
+	return list
+}
+
+// memberKey names a collection of members.
+type memberKey struct {
+	group      *Group
+	transitive bool
+	cast       string
+}
+
+// memberObjects are the members of a group. They are kept until the directory changes,
+// since a large group is read page by page.
+func (d *directory) memberObjects(g *Group, transitive bool, cast string) []object {
+	key := memberKey{g, transitive, cast}
+	list, known := d.memberLists[key]
+	if !known {
+		users, groups := d.members(g, transitive)
+		list = objects(users, groups, cast)
+		d.memberLists[key] = list
+	}
+	return list
 }
 
 // listMemberOf answers memberOf and transitiveMemberOf: groups and active directory roles.
@@ -171,18 +193,14 @@ func (s *Server) listMemberOf(r *request) (response, error) {
 	if strings.EqualFold(collectionSegment(r), "transitiveMemberOf") {
 		groups, roles = s.dir.transitiveGroups(u.ID), s.dir.roles(u)
 	}
-	var objects []object
-	if c := cast(r); c == "" || c == "group" {
-		for _, g := range groups {
-			objects = append(objects, object{g, "group", groupSchema()})
-		}
-	}
+	list := objects(nil, groups, cast(r))
 	if c := cast(r); c == "" || c == "directoryRole" {
+		sc := schema{defaults: []string{"id", "description", "displayName", "roleTemplateId"}}
 		for _, d := range roles {
-			objects = append(objects, object{directoryRole{d}, "directoryRole", schema{defaults: []string{"id", "description", "displayName", "roleTemplateId"}}})
+			list = append(list, object{directoryRole{d}, "directoryRole", &sc})
 		}
 	}
-	return mixedPage(r, objects)
+	return mixedPage(r, list)
 }
 
 // checkMemberGroups returns those of at most 20 group ids that the user belongs to,

@@ -221,7 +221,7 @@ func (s *Server) grant(tenant string, form url.Values) (string, *oauthFailure) {
 			return "", &oauthFailure{http.StatusBadRequest, "invalid_request", 50012, "The client assertion type is not supported."}
 		}
 		if err := app.acceptAssertion(assertion, now); err != nil {
-			return "", &oauthFailure{http.StatusUnauthorized, "invalid_client", 700027, "The client assertion was refused: " + err.Error() + "."}
+			return "", &oauthFailure{http.StatusUnauthorized, "invalid_client", err.code, "The client assertion was refused: " + err.text + "."}
 		}
 	} else if subtle.ConstantTimeCompare([]byte(form.Get("client_secret")), []byte(app.ClientSecret)) != 1 {
 		return "", &oauthFailure{http.StatusUnauthorized, "invalid_client", 7000215,

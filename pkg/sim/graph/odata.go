@@ -37,6 +37,7 @@ type query struct {
 	page     int    // size without $top
 	top      int    // 0 when absent
 	after    string // last id of the page before
+	position int    // where that was in the collection
 	count    bool
 	advanced bool // the caller asks the index
 	orderBy  string
@@ -103,12 +104,14 @@ func (rules queryRules) parse(r *request) (*query, error) {
 	}
 	if v := r.query.Get("$skiptoken"); v != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(v)
-		after, ok := strings.CutPrefix(string(raw), "after:")
-		if err != nil || !ok {
+		position, after, ok := strings.Cut(string(raw), ":")
+		if q.position, q.after = -1, after; err == nil {
+			q.position, err = strconv.Atoi(position)
+		}
+		if err != nil || !ok || q.position < 0 {
 			return nil, &apiError{status: http.StatusBadRequest, code: "Directory_ExpiredPageToken",
 				message: "The specified page token value has expired and can no longer be included in your request."}
 		}
-		q.after = after
 	}
 	if v := r.query.Get("$count"); v != "" {
 		if q.count, err = strconv.ParseBool(v); err != nil {
@@ -192,44 +195,23 @@ func (sc schema) single(r *request, e entity, selected []string) (response, erro
 }
 
 // page is the answer for a collection: filtered, ordered, cut to $top, with a next link
-// when more follows. Entities come in order of id. finish may add to each object.
+// when more follows. Entities come in order of id. It looks at no more of them than it
+// must, so that reading a large collection page by page takes time in proportion to its
+// size. finish may add to each object.
 func page[E entity](sc schema, r *request, q *query, all []E, finish func(E, map[string]any) error) (response, error) {
-	matching := all
-	if q.filter != nil {
-		matching = nil
-		for _, e := range all {
-			yes, err := q.filter.matches(e.property)
-			if err != nil {
-				return response{}, err
-			}
-			if yes {
-				matching = append(matching, e)
-			}
+	filter := q.filter
+	if filter != nil && (q.count || q.orderBy != "") { // both need everybody who matches
+		var err error
+		if all, err = filtered(all, filter); err != nil {
+			return response{}, err
 		}
+		filter = nil
 	}
-	total := len(matching)
+	total := len(all)
 	if q.orderBy != "" {
-		matching = slices.Clone(matching)
-		var unknown bool
-		slices.SortStableFunc(matching, func(a, b E) int {
-			x, okA := a.property(q.orderBy)
-			y, okB := b.property(q.orderBy)
-			unknown = unknown || !okA || !okB
-			c := strings.Compare(sortKey(x), sortKey(y))
-			if q.descend {
-				return -c
-			}
-			return c
-		})
-		if unknown {
-			return response{}, errBadRequest("Could not find a property named '%s' on type 'microsoft.graph.%s'.", q.orderBy, sc.typeName)
-		}
-	}
-	if q.after != "" {
-		if i := slices.IndexFunc(matching, func(e E) bool { return e.entityID() == q.after }); i >= 0 {
-			matching = matching[i+1:]
-		} else { // the last one of the page before is gone: go on behind its place
-			matching = slices.DeleteFunc(slices.Clone(matching), func(e E) bool { return e.entityID() <= q.after })
+		var err error
+		if all, err = ordered(sc, q, all); err != nil {
+			return response{}, err
 		}
 	}
 	size := q.top
@@ -243,25 +225,83 @@ func page[E entity](sc schema, r *request, q *query, all []E, finish func(E, map
 	if q.count {
 		body["@odata.count"] = total
 	}
-	if len(matching) > size {
-		matching = matching[:size]
-		body["@odata.nextLink"] = nextLink(r, matching[size-1].entityID())
-	}
-	value := make([]map[string]any, 0, len(matching))
-	for _, e := range matching {
-		item, err := sc.render(e, q.selected)
+	value, last := []map[string]any{}, 0
+	for i := begin(all, q); i < len(all); i++ {
+		if filter != nil {
+			if yes, err := filter.matches(all[i].property); err != nil {
+				return response{}, err
+			} else if !yes {
+				continue
+			}
+		}
+		if len(value) == size {
+			body["@odata.nextLink"] = nextLink(r, last, all[last].entityID())
+			break
+		}
+		item, err := sc.render(all[i], q.selected)
 		if err != nil {
 			return response{}, err
 		}
 		if finish != nil {
-			if err := finish(e, item); err != nil {
+			if err := finish(all[i], item); err != nil {
 				return response{}, err
 			}
 		}
-		value = append(value, item)
+		value, last = append(value, item), i
 	}
 	body["value"] = value
 	return ok(body), nil
+}
+
+// begin is where the page starts. The entity that ended the page before is looked for
+// where it was, then anywhere; if it is gone, the page starts behind its place.
+func begin[E entity](all []E, q *query) int {
+	if q.after == "" {
+		return 0
+	}
+	if q.position < len(all) && all[q.position].entityID() == q.after {
+		return q.position + 1
+	}
+	if i := slices.IndexFunc(all, func(e E) bool { return e.entityID() == q.after }); i >= 0 {
+		return i + 1
+	}
+	if i := slices.IndexFunc(all, func(e E) bool { return e.entityID() > q.after }); i >= 0 {
+		return i
+	}
+	return len(all)
+}
+
+func filtered[E entity](all []E, f filter) ([]E, error) {
+	var matching []E
+	for _, e := range all {
+		yes, err := f.matches(e.property)
+		if err != nil {
+			return nil, err
+		}
+		if yes {
+			matching = append(matching, e)
+		}
+	}
+	return matching, nil
+}
+
+func ordered[E entity](sc schema, q *query, all []E) ([]E, error) {
+	all = slices.Clone(all)
+	unknown := false
+	slices.SortStableFunc(all, func(a, b E) int {
+		x, okA := a.property(q.orderBy)
+		y, okB := b.property(q.orderBy)
+		unknown = unknown || !okA || !okB
+		c := strings.Compare(sortKey(x), sortKey(y))
+		if q.descend {
+			return -c
+		}
+		return c
+	})
+	if unknown {
+		return nil, errBadRequest("Could not find a property named '%s' on type 'microsoft.graph.%s'.", q.orderBy, sc.typeName)
+	}
+	return all, nil
 }
 
 func sortKey(v any) string {
@@ -273,12 +313,12 @@ func sortKey(v any) string {
 }
 
 // nextLink repeats the request with a token for the rest.
-func nextLink(r *request, last string) string {
+func nextLink(r *request, position int, last string) string {
 	link := make(url.Values, len(r.query)+1)
 	for k, v := range r.query {
 		link[k] = v
 	}
-	link.Set("$skiptoken", base64.RawURLEncoding.EncodeToString([]byte("after:"+last)))
+	link.Set("$skiptoken", base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(position)+":"+last)))
 	return r.base + r.rawPath + "?" + strings.ReplaceAll(link.Encode(), "%24", "$")
 }
 

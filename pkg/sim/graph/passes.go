@@ -98,10 +98,7 @@ const (
 )
 
 // allowsPass reports whether the policy lets u sign in with a pass.
-func (d *directory) allowsPass(u *User) bool {
-	p := d.Policies.TemporaryAccessPass
-	return p.State == "enabled" && d.inTargets(p.IncludeTargets, u) && !d.inTargets(p.ExcludeTargets, u)
-}
+func (d *directory) allowsPass(u *User) bool { return d.allows(u, passConfigurationID) }
 
 // passReason is the methodUsabilityReason of u's pass at an instant. The order among
 // reasons that hold together is assumed.

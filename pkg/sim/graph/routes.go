@@ -36,10 +36,15 @@ func newRoutes() routeTable {
 	writePolicy := []string{"Policy.ReadWrite.AuthenticationMethod"}
 	readPolicy := []string{"Policy.Read.AuthenticationMethod", "Policy.Read.All", "Policy.ReadWrite.AuthenticationMethod"}
 	readAccess := []string{"Policy.Read.All", "Policy.Read.ConditionalAccess"}
+	writeAccess := []string{"Policy.Read.All+Policy.ReadWrite.ConditionalAccess+Application.Read.All"}
+	writeStrength := []string{"Policy.ReadWrite.ConditionalAccess", "Policy.ReadWrite.AuthenticationMethod"}
 	readSecurity := []string{"Policy.Read.All"}
 	revoke := []string{"User.RevokeSessions.All", "User.ReadWrite.All", "Directory.ReadWrite.All"}
 	watchUsers := []string{"User.Read.All"} // subscription-post-subscriptions: exactly the one documented
 	deleteUser := []string{"User.DeleteRestore.All", "User.ReadWrite.All", "Directory.ReadWrite.All"}
+
+	readOrganization := []string{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
+	readApplications := []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}
 
 	var t routeTable
 	add := func(method, pattern string, class Class, permissions []string, handle func(*Server, *request) (response, error)) *route {
@@ -83,6 +88,11 @@ func newRoutes() routeTable {
 	}
 	add("GET", "/groups/{group}/owners", ClassDirectory, readGroups, (*Server).listOwners)
 
+	add("GET", "/organization", ClassDirectory, readOrganization, (*Server).listOrganizations)
+	add("GET", "/organization/{organization}", ClassDirectory, readOrganization, (*Server).getOrganization)
+	add("GET", "/servicePrincipals", ClassDirectory, readApplications, (*Server).listServicePrincipals)
+	add("GET", "/servicePrincipals/{principal}", ClassDirectory, readApplications, (*Server).getServicePrincipal)
+
 	add("GET", "/roleManagement/directory/roleDefinitions", ClassDirectory, readRoles, (*Server).listRoleDefinitions)
 	add("GET", "/roleManagement/directory/roleDefinitions/{role}", ClassDirectory, readRoles, (*Server).getRoleDefinition)
 	add("GET", "/roleManagement/directory/roleAssignments", ClassDirectory, readRoles, (*Server).listRoleAssignments)
@@ -111,24 +121,37 @@ func newRoutes() routeTable {
 	add("GET", policy, ClassPolicy, readPolicy, (*Server).getMethodsPolicy)
 	add("PATCH", policy, ClassPolicy, writePolicy, (*Server).patchMethodsPolicy)
 	add("GET", policy+"/authenticationMethodConfigurations", ClassPolicy, readPolicy, (*Server).listConfigurations)
+	add("POST", policy+"/authenticationMethodConfigurations", ClassPolicy, writePolicy, (*Server).createConfiguration)
 	add("GET", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, readPolicy, (*Server).getConfiguration)
 	add("PATCH", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, writePolicy, (*Server).patchConfiguration)
 	add("DELETE", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, writePolicy, (*Server).resetConfiguration)
 	for _, root := range []string{"/policies/authenticationStrengthPolicies", "/identity/conditionalAccess/authenticationStrength/policies"} {
 		add("GET", root, ClassPolicy, readPolicy, (*Server).listStrengths)
 		add("GET", root+"/{strength}", ClassPolicy, readPolicy, (*Server).getStrength)
+		add("GET", root+"/{strength}/usage", ClassPolicy, readPolicy, (*Server).strengthUsage)
+		add("POST", root, ClassPolicy, writeStrength, (*Server).createStrength)
+		add("PATCH", root+"/{strength}", ClassPolicy, writeStrength, (*Server).patchStrength)
+		add("DELETE", root+"/{strength}", ClassPolicy, writeStrength, (*Server).deleteStrength)
+		add("POST", root+"/{strength}/updateAllowedCombinations", ClassPolicy, writeStrength, (*Server).updateCombinations)
 	}
 	add("GET", "/policies/identitySecurityDefaultsEnforcementPolicy", ClassPolicy, readSecurity, (*Server).getSecurityDefaults)
 	add("PATCH", "/policies/identitySecurityDefaultsEnforcementPolicy", ClassPolicy,
 		[]string{"Policy.Read.All+Policy.ReadWrite.SecurityDefaults", "Policy.Read.All+Policy.ReadWrite.ConditionalAccess"}, (*Server).patchSecurityDefaults)
+	add("GET", "/policies/crossTenantAccessPolicy/default", ClassPolicy, readSecurity, (*Server).getCrossTenantDefault)
 	add("GET", "/identity/conditionalAccess/policies", ClassProtection, readAccess, (*Server).listConditionalAccess)
 	add("GET", "/identity/conditionalAccess/policies/{policy}", ClassProtection, readAccess, (*Server).getConditionalAccess)
+	add("POST", "/identity/conditionalAccess/policies", ClassProtection, writeAccess, (*Server).createConditionalAccess)
+	add("PATCH", "/identity/conditionalAccess/policies/{policy}", ClassProtection, writeAccess, (*Server).patchConditionalAccess)
+	add("DELETE", "/identity/conditionalAccess/policies/{policy}", ClassProtection, writeAccess, (*Server).deleteConditionalAccess)
+	add("GET", "/identity/conditionalAccess/namedLocations", ClassProtection, readAccess, (*Server).listNamedLocations)
+	add("GET", "/identity/conditionalAccess/namedLocations/{location}", ClassProtection, readAccess, (*Server).getNamedLocation)
 
 	readRisk := []string{"IdentityRiskyUser.Read.All", "IdentityRiskyUser.ReadWrite.All"}
 	add("GET", "/identityProtection/riskyUsers", ClassProtection, readRisk, (*Server).listRiskyUsers)
 	add("GET", "/identityProtection/riskDetections", ClassProtection, []string{"IdentityRiskEvent.Read.All", "IdentityRiskEvent.ReadWrite.All"}, (*Server).listDetections)
 	add("GET", "/auditLogs/signIns", ClassReports, []string{"AuditLog.Read.All"}, (*Server).listSignIns)
 	add("GET", "/reports/authenticationMethods/userRegistrationDetails", ClassReports, []string{"AuditLog.Read.All"}, (*Server).listRegistrations)
+	add("GET", "/reports/authenticationMethods/userRegistrationDetails/{user}", ClassReports, []string{"AuditLog.Read.All"}, (*Server).getRegistration)
 	add("GET", "/identityProtection/riskyUsers/{user}", ClassProtection, readRisk, (*Server).getRiskyUser)
 	for _, verdict := range []string{"confirmCompromised", "confirmSafe", "dismiss"} {
 		add("POST", "/identityProtection/riskyUsers/"+verdict, ClassProtection, []string{"IdentityRiskyUser.ReadWrite.All"}, (*Server).judgeRiskyUsers)

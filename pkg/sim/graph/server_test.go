@@ -244,3 +244,14 @@ func TestServePrintsWhereItIs(t *testing.T) {
 		t.Errorf("Serve: %v", err)
 	}
 }
+
+// startChanged serves the sample tenant after a change.
+func startChanged(t *testing.T, change func(*graph.Tenant)) *sim {
+	t.Helper()
+	people, err := graph.SampleTenant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(people)
+	return startWith(t, graph.Options{Tenant: people})
+}

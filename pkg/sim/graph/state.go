@@ -141,7 +141,8 @@ func (s *Server) Provision(employeeID string) (User, error) {
 }
 
 // RegisterMethod adds a method as if the person had registered it now. The first one
-// that can serve as a second factor becomes the default.
+// that can serve as a second factor becomes the default. A per-user MFA state of enabled
+// becomes enforced by it (Entra, "Enable per-user multifactor authentication", states).
 func (s *Server) RegisterMethod(key string, m Method) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,6 +160,9 @@ func (s *Server) RegisterMethod(key string, m Method) error {
 	u.Methods = append(u.Methods, m.clone())
 	if u.DefaultMethod == "" && secondFactor(m.Kind) {
 		u.DefaultMethod = m.ID
+	}
+	if u.PerUserMFA == "enabled" && strong(&m) {
+		u.PerUserMFA = "enforced"
 	}
 	return nil
 }

@@ -1,12 +1,14 @@
 package graph
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -19,11 +21,13 @@ type Tenant struct {
 	ID                string               `json:"id"`
 	DisplayName       string               `json:"displayName"`
 	Domains           []string             `json:"domains"` // verified domains, the default first
+	CreatedDateTime   *time.Time           `json:"createdDateTime,omitempty"`
 	Behaviour         Behaviour            `json:"behaviour"`
 	Apps              []*App               `json:"apps"`
 	Users             []*User              `json:"users"`
 	NotYetProvisioned []*User              `json:"notYetProvisioned"` // known to HR only; see Server.Provision
 	Groups            []*Group             `json:"groups"`
+	ServicePrincipals []*ServicePrincipal  `json:"servicePrincipals,omitempty"`
 	RoleDefinitions   []*RoleDefinition    `json:"roleDefinitions"`
 	RoleAssignments   []*RoleAssignment    `json:"roleAssignments"`
 	RoleEligibilities []*RoleAssignment    `json:"roleEligibilities"` // PIM: eligible, not active
@@ -54,7 +58,19 @@ type Behaviour struct {
 	// ReportDelay is the number of seconds after which a sign-in shows in the log; Graph
 	// takes minutes.
 	ReportDelay int `json:"reportDelaySeconds"`
+	// PerUserMFA is what GET /users answers when perUserMfaState is selected.
+	PerUserMFA PerUserSelect `json:"perUserMfaSelect"`
 }
+
+// PerUserSelect says whether a list of users tells their per-user MFA state.
+type PerUserSelect string
+
+// Tools in production select it (observed, CIPP); no page documents that property of the
+// user.
+const (
+	PerUserAnswered PerUserSelect = "answered"
+	PerUserRefused  PerUserSelect = "refused"
+)
 
 // PassOutsidePolicy says what a Temporary Access Pass request gets for a person whom the
 // policy does not include.
@@ -254,6 +270,11 @@ type Policies struct {
 	ConditionalAccess       []Document     `json:"conditionalAccess"`
 	AuthenticationStrengths []Document     `json:"authenticationStrengths"`
 	SecurityDefaults        SecurityPolicy `json:"securityDefaults"`
+	NamedLocations          []Document     `json:"namedLocations,omitempty"`
+	PasswordReset           PasswordReset  `json:"selfServicePasswordReset"`
+	// TrustGuestMFA is the default of cross-tenant access: a guest's multifactor
+	// authentication at home counts here.
+	TrustGuestMFA bool `json:"trustGuestMfa,omitempty"`
 }
 
 // SecurityPolicy is the identitySecurityDefaultsEnforcementPolicy.
@@ -284,6 +305,44 @@ func ParseTenant(data []byte) (*Tenant, error) {
 	return t, nil
 }
 
+// Write writes the tenant as a file that ParseTenant reads, with a line for each member of
+// a list, so that a large tenant takes no memory and a person can be found.
+func (t *Tenant) Write(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out) // ends each value with a newline
+	enc.SetEscapeHTML(false)
+	before := "{"
+	v := reflect.ValueOf(t).Elem()
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		field := v.Field(i)
+		if name == "" || field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(out, "%s%q: ", before, name); err != nil {
+			return fmt.Errorf("write tenant: %w", err)
+		}
+		before = ","
+		if field.Kind() != reflect.Slice {
+			if err := enc.Encode(field.Interface()); err != nil {
+				return fmt.Errorf("write tenant: %s: %w", name, err)
+			}
+			continue
+		}
+		for j := range field.Len() {
+			if err := errors.Join(out.WriteByte("[,"[min(j, 1)]), enc.Encode(field.Index(j).Interface())); err != nil {
+				return fmt.Errorf("write tenant: %s: %w", name, err)
+			}
+		}
+		_, _ = out.WriteString("]\n") // an error stays until Flush
+	}
+	_, _ = out.WriteString("}\n")
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write tenant: %w", err)
+	}
+	return nil
+}
+
 func (b *Behaviour) fillDefaults() {
 	if b.PassOutsidePolicy == "" {
 		b.PassOutsidePolicy = PassRejected
@@ -305,6 +364,9 @@ func (b *Behaviour) fillDefaults() {
 	}
 	if b.Notifications == 0 {
 		b.Notifications = 1
+	}
+	if b.PerUserMFA == "" {
+		b.PerUserMFA = PerUserAnswered
 	}
 	if b.Licence == "" {
 		b.Licence = LicenceP2
@@ -345,6 +407,11 @@ func (t *Tenant) validate() error {
 		if u.DefaultMethod != "" && u.method(u.DefaultMethod) == nil {
 			fail("user %s: default method %s is not registered", u.UserPrincipalName, u.DefaultMethod)
 		}
+		switch u.PerUserMFA {
+		case "", "disabled", "enabled", "enforced":
+		default:
+			fail("user %s: perUserMfaState %q does not exist", u.UserPrincipalName, u.PerUserMFA)
+		}
 		if u.Risk != nil {
 			if err := u.Risk.validate(); err != nil {
 				fail("user %s: %w", u.UserPrincipalName, err)
@@ -359,16 +426,30 @@ func (t *Tenant) validate() error {
 	for _, g := range t.Groups {
 		unique("group id", g.ID)
 	}
+	for _, p := range t.ServicePrincipals {
+		unique("service principal id", p.ID)
+		if err := p.validate(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, in := range t.SignIns {
 		unique("sign-in id", in.ID)
 		if in.User == "" || in.Time == nil {
 			fail("sign-in %s: user and createdDateTime are required", in.ID)
+		}
+		if err := in.validate(); err != nil {
+			fail("sign-in %s: %w", in.ID, err)
 		}
 	}
 	for _, d := range t.Detections {
 		unique("risk detection id", d.ID)
 		if err := d.validate(); err != nil || t.User(d.User) == nil || d.DetectedAt == nil {
 			fail("risk detection %s: %w", d.ID, errors.Join(err, errors.New("user and detectedDateTime are required")))
+		}
+	}
+	for _, p := range t.Policies.ConditionalAccess {
+		if _, err := readAccessPolicy(p, false); err != nil {
+			fail("conditional access policy %v: %w", p["id"], err)
 		}
 	}
 	for _, a := range t.Apps {
@@ -413,6 +494,7 @@ func (b Behaviour) validate() error {
 	check(b.ExpiredDelta == ExpiredGone || b.ExpiredDelta == ExpiredNotFound, "expiredDelta", b.ExpiredDelta)
 	check(b.DeltaPage > 0, "deltaPage", b.DeltaPage)
 	check(b.Licence == LicenceFree || b.Licence == LicenceP1 || b.Licence == LicenceP2, "licence", b.Licence)
+	check(b.PerUserMFA == PerUserAnswered || b.PerUserMFA == PerUserRefused, "perUserMfaSelect", b.PerUserMFA)
 	check(b.ReportDelay >= 0, "reportDelaySeconds", b.ReportDelay)
 	check(b.Notifications > 0, "notifications", b.Notifications)
 	check(b.SignInPreferences == PreferencesApplied || b.SignInPreferences == PreferencesIgnored, "signInPreferences", b.SignInPreferences)
