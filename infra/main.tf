@@ -25,9 +25,10 @@ locals {
         MFAFLOW_TENANT_ID            = var.tenant_id
         MFAFLOW_CLIENT_ID            = module.entra[name].client_id
       },
+      contains(keys(var.client_certificates), name) ? {} : { MFAFLOW_WEB_IDENTITY = "true" },
       { for q in setunion(f.reads, f.writes) : "MFAFLOW_${upper(q)}_QUEUE" => q },
       length(f.graph) + length(f.exchange) > 0 ? { MFAFLOW_GRAPH_WORKERS = tostring(local.graph_workers) } : {},
-      f.files ? { MFAFLOW_FILES_URL = "s3://${aws_s3_bucket.files.bucket}/${name}" } : {},
+      f.files ? { MFAFLOW_REPORTS_URL = "s3://${aws_s3_bucket.files.bucket}/${name}" } : {},
       name == "tenant-sweep" ? { MFAFLOW_NOTIFICATION_URL = aws_apigatewayv2_api.function["graph-notifications"].api_endpoint } : {},
       name == "event-replay" && length(var.operator_roles) > 0 ? { MFAFLOW_OPERATOR_ROLES = join(",", var.operator_roles) } : {},
       name == "event-replay" && var.operators != null ? { MFAFLOW_NAMED_OPERATORS = module.operators[0].named } : {},

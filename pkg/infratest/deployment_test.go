@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
 	"testing"
 
 	"mfaflow/pkg/config"
+	"mfaflow/pkg/identity"
 )
 
 // deploymentRule holds what Terraform makes of infra/ against the catalogue and the code.
@@ -82,10 +84,10 @@ func statements(policy string) ([]statement, error) {
 	return doc.Statement, err
 }
 
-// secrets stand in for what is filled in by hand.
-var secrets = map[string]string{
-	"MFAFLOW_SOURCE_KEYS":       `{"workday": ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="], "helpdesk": ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]}`,
-	"MFAFLOW_CLIENT_STATE_KEYS": "2026-11:" + base64.StdEncoding.EncodeToString(make([]byte, 32)),
+// secrets stand in for what is filled in by hand, as it would lie in Secrets Manager.
+var secrets = map[string]json.RawMessage{
+	"MFAFLOW_SOURCE_KEYS":       json.RawMessage(`{"workday": ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="], "helpdesk": ["whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]}`),
+	"MFAFLOW_CLIENT_STATE_KEYS": json.RawMessage(`"2026-11:` + base64.StdEncoding.EncodeToString(make([]byte, 32)) + `"`),
 }
 
 func deploymentRules() []deploymentRule {
@@ -101,8 +103,8 @@ func deploymentRules() []deploymentRule {
 				}
 				l = append(l, starts(t, name, r, doc.Functions[name], refused)...)
 			}
-			for _, name := range append(landing.settings, "MFAFLOW_CLIENT_SECRET") {
-				if !refused[name] && (name != "MFAFLOW_CLIENT_SECRET" || landing.federation) && (name != "MFAFLOW_FILES_URL") {
+			for _, name := range landing.settings {
+				if !refused[name] {
 					l.addf("%s is no longer refused: delete it from landing", name)
 				}
 			}
@@ -336,22 +338,33 @@ func starts(t *testing.T, name string, r resource, f function, refused map[strin
 		return breaches{err.Error()}
 	}
 	t.Run(name, func(t *testing.T) {
-		for _, s := range f.Secrets {
-			if value := secrets[s]; value != "" {
-				t.Setenv(s, value)
-			}
-		}
 		for variable, value := range env {
 			t.Setenv(variable, value)
 		}
-		err = config.Load(settings)
+		filled := map[string]json.RawMessage{}
+		for _, variable := range f.Secrets {
+			if secrets[variable] != nil {
+				filled[variable] = secrets[variable]
+				t.Setenv(variable, "") // is restored
+				if err := os.Unsetenv(variable); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		text, e := json.Marshal(filled)
+		if e != nil {
+			t.Fatal(e)
+		}
+		if err = config.Add(identity.NewSecret(string(text))); err == nil {
+			err = config.Load(settings)
+		}
 	})
 	problems := config.SettingsError{}
 	if err != nil && !errors.As(err, &problems) {
 		return breaches{err.Error()}
 	}
 	for _, p := range problems {
-		if slices.Contains(landing.settings, p.Variable) || p.Variable == "MFAFLOW_CLIENT_SECRET" && landing.federation {
+		if slices.Contains(landing.settings, p.Variable) {
 			refused[p.Variable] = true
 			continue
 		}
@@ -364,7 +377,7 @@ func starts(t *testing.T, name string, r resource, f function, refused map[strin
 	}
 	for _, variable := range slices.Sorted(maps.Keys(env)) {
 		reads := func(s config.Setting) bool { return s.Variable == variable }
-		shared := slices.Contains([]string{"GOMEMLIMIT"}, variable) || slices.Contains(landing.settings, variable)
+		shared := slices.Contains([]string{"GOMEMLIMIT", config.SettingsSecret}, variable)
 		if !slices.ContainsFunc(read, reads) && !shared && !common(variable) {
 			l.addf("%s is given %s and does not read it", name, variable)
 		}

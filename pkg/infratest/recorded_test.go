@@ -15,19 +15,22 @@ import (
 
 	"mfaflow/pkg/operate"
 	"mfaflow/pkg/operateapi"
+	"mfaflow/pkg/sim/lambda"
 	"mfaflow/pkg/stack"
 )
 
 // spare is what functions.json grants and the recorded run does not need, and why it is
 // granted. What the run does need is deleted here: the test says so.
 var spare = map[string]string{
-	"identity-router: Send quarantine":  "several accounts match one event, which no story tells",
-	"tenant-sweep: Send quarantine":     "a polled stream holds something that cannot be used",
-	"risk-signals: Send quarantine":     "a signed payload that no mapping understands",
-	"hr-events: Send quarantine":        "the same, of HR",
-	"graph-notifications: Send control": "lifecycle notifications, which the simulator sends only when it is told to lose something",
+	"hr-events: Send quarantine":        "a signed payload that no mapping understands",
+	"risk-signals: Send quarantine":     "the same, of a risk system",
+	"tenant-sweep: Send quarantine":     "the same, of a stream that is polled",
+	"graph-notifications: Send control": "Graph says that it lost something, or that a subscription ends",
+	"identity-router: Send quarantine":  "several accounts match one event",
+	"identity-router: Send flags":       "a lane of inbound is stuck",
 	"event-replay: Send inbound":        "a dead letter of inbound is replayed",
-	"event-replay: Send flags":          "a flag is resolved or told again",
+	"event-replay: Send lanes":          "a hold is decided, a dead letter of lanes is replayed, somebody is let in",
+	"event-replay: Send flags":          "a flag is resolved, or told again",
 }
 
 // The stories run with the permissions that functions.json grants, no more, since the
@@ -178,6 +181,7 @@ func play(t *testing.T) recorded {
 		cancel()
 	}
 	operateOn(t, s, stories)
+	report(t, s, filepath.Join(bin, "readiness-report"))
 
 	r := recorded{s, map[string]map[string]string{}}
 	for _, call := range s.Graph.Requests() {
@@ -195,6 +199,30 @@ func play(t *testing.T) recorded {
 		t.Fatalf("Graph was asked by %v only", keys(r.checked))
 	}
 	return r
+}
+
+// report makes a report of readiness, which no story waits for.
+func report(t *testing.T, s *stack.Stack, bootstrap string) {
+	t.Helper()
+	pairs, err := s.Environment("readiness-report")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for _, pair := range pairs {
+		variable, value, _ := strings.Cut(pair, "=")
+		env[variable] = value
+	}
+	f, err := lambda.Start(t.Context(), lambda.Config{Bootstrap: bootstrap, Name: "readiness-report", Env: env, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Invoke(t.Context(), []byte(`{"source": "aws.scheduler"}`)); err != nil {
+		t.Errorf("%v\n%s", err, f.Stdout())
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // operateOn does what operators do: look at people, plan what is stuck, act.

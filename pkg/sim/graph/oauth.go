@@ -56,6 +56,11 @@ func (c *caller) mayAny(alternatives []string) bool {
 		return true
 	}
 	c.checked = append(c.checked, strings.Join(alternatives, "|"))
+	return c.hasAny(alternatives)
+}
+
+// hasAny is mayAny for what is only left out of an answer.
+func (c *caller) hasAny(alternatives []string) bool {
 	for _, a := range alternatives {
 		if !slices.ContainsFunc(strings.Split(a, "+"), func(p string) bool { return !c.has(p) }) {
 			return true

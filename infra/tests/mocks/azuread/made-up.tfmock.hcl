@@ -19,6 +19,7 @@ mock_data "azuread_service_principal" {
       "IdentityRiskEvent.Read.All"             = "IdentityRiskEvent.Read.All"
       "IdentityRiskyUser.Read.All"             = "IdentityRiskyUser.Read.All"
       "Mail.Send"                              = "Mail.Send"
+      "Organization.Read.All"                  = "Organization.Read.All"
       "Policy.Read.All"                        = "Policy.Read.All"
       "Policy.Read.AuthenticationMethod"       = "Policy.Read.AuthenticationMethod"
       "Policy.ReadWrite.AuthenticationMethod"  = "Policy.ReadWrite.AuthenticationMethod"
