@@ -14,7 +14,7 @@ FROM      ?= 1
 RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow|simulation|cmd/sim)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all build package test check fmt vet lint arch infra infra-azurerm deploy destroy race crash sim sim-mutations fuzz bench screenshots clean FORCE
+.PHONY: help run demo demo-all build package image test check fmt vet lint arch infra infra-azurerm deploy destroy race crash sim sim-mutations fuzz bench screenshots clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,16 @@ package-%:
 # One function for one architecture, for example dist/lambda/arm64/hr-events/bootstrap.
 dist/lambda/%/bootstrap: FORCE
 	@GOOS=linux GOARCH=$(firstword $(subst /, ,$*)) $(BUILD) -o $@ ./functions/$(notdir $*)
+
+# What runs for long outside Lambda: the drains, and the console of operators.
+IMAGES := identity-router identity-worker flag-notifier tenant-sweep readiness-report mfaflow
+
+image: ## write container images of the drains and the console, as OCI layouts, without an engine (ARCHES)
+	@rm -rf dist/image
+	@$(foreach arch,$(ARCHES),$(foreach name,$(IMAGES),\
+	  GOOS=linux GOARCH=$(arch) $(BUILD) -o dist/image/bin/$(arch)/$(name) ./$(if $(filter mfaflow,$(name)),pkg/cmd,functions)/$(name) &&)) true
+	@go -C .ci/image test .
+	@go -C .ci/image run . -bin $(CURDIR)/dist/image/bin -out $(CURDIR)/dist/image $(IMAGES:mfaflow=mfaflow,console)
 
 test: build ## run all tests
 	go test ./...
