@@ -1,12 +1,15 @@
 package infratest_test
 
 import (
+	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -362,6 +365,34 @@ func policies() []rule {
 			}
 			return l
 		}},
+		{"alarms are of what functions say", func(t tree) (l breaches) {
+			said, err := source()
+			if err != nil {
+				return breaches{err.Error()}
+			}
+			names := regexp.MustCompile(`(?:SUM|MIN|MAX|COUNT)\(\\"(\w+)\\"\)`)
+			values := regexp.MustCompile(`\$\.\w+ = \\"([\w-]+)\\"`)
+			found := 0
+			for _, b := range t.blocks {
+				text := string(b.Range().SliceBytes(b.src))
+				for _, m := range names.FindAllStringSubmatch(text, -1) {
+					found++
+					if !strings.Contains(said, `Name: "`+m[1]+`"`) {
+						l.add(b, "no function measures %s", m[1])
+					}
+				}
+				for _, m := range values.FindAllStringSubmatch(text, -1) {
+					found++
+					if !strings.Contains(said, `"`+m[1]+`"`) {
+						l.add(b, "no function logs %s", m[1])
+					}
+				}
+			}
+			if found == 0 {
+				l = append(l, "no alarm is of anything that functions say")
+			}
+			return l
+		}},
 		{"providers are pinned", func(t tree) (l breaches) {
 			pinned := 0
 			for _, b := range t.blocks {
@@ -398,6 +429,23 @@ func policies() []rule {
 		}},
 	}
 }
+
+// source is the text of what functions are made of, tests and simulators left out.
+var source = sync.OnceValues(func() (string, error) {
+	var b strings.Builder
+	err := filepath.WalkDir(filepath.Join(root, "pkg"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && d.Name() == "sim" {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		b.Write(text)
+		return err
+	})
+	return b.String(), err
+})
 
 // headings are the anchors that GitHub gives to the headings of a page.
 func headings(page string) (list []string) {

@@ -25,7 +25,7 @@ locals {
 
   apis = { for name, f in var.functions : name => f if f.has_api }
   # Those that must run within a quarter of an hour.
-  frequent = { for name, f in var.functions : name => f if startswith(coalesce(f.schedule, "-"), "rate(") }
+  frequent = { for name, f in var.functions : name => f if can(regex("^rate\\([0-9]+ minutes?\\)$", f.schedule)) }
 }
 
 resource "aws_sns_topic" "alarms" {
