@@ -41,6 +41,7 @@ var bench = sync.OnceValues(func() (*workbench, error) {
 	if err != nil {
 		return nil, err
 	}
+	benchDir = dir
 	w := &workbench{terraform: terraform, dir: dir}
 	gate := filepath.Join(dir, "schemas")
 	build := exec.Command("go", "build", "-o", gate, ".")
@@ -78,6 +79,17 @@ var bench = sync.OnceValues(func() (*workbench, error) {
 	}
 	return w, nil
 })
+
+// benchDir is where the workbench stands, empty without one.
+var benchDir string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if benchDir != "" {
+		_ = os.RemoveAll(benchDir)
+	}
+	os.Exit(code)
+}
 
 // roots are the folders of infra/ that are applied.
 var roots = []string{".", "consent"}
