@@ -6,7 +6,7 @@ export GOFLAGS := -trimpath
 FUNCTIONS := $(notdir $(patsubst %/,%,$(wildcard functions/*/)))
 BUILD     := go build -buildvcs=false -tags lambda.norpc -ldflags "-s -w"
 TOOLS     := -modfile=.ci/tools/go.mod
-ARCH      ?= arm64
+ARCHES    ?= arm64 amd64
 FUZZTIME  ?= 20s
 SEEDS     ?= 500
 FROM      ?= 1
@@ -14,7 +14,7 @@ FROM      ?= 1
 RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow|simulation|cmd/sim)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all build package test check fmt vet lint arch race crash sim sim-mutations fuzz bench screenshots clean FORCE
+.PHONY: help run demo demo-all build package image test check fmt vet lint arch infra infra-azurerm deploy destroy race crash sim sim-mutations fuzz bench screenshots clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,16 +36,31 @@ build-mfaflow: FORCE
 build-%: FORCE ## build one function, for example build-hr-events
 	@$(BUILD) -o dist/$* ./functions/$*
 
-package: $(FUNCTIONS:%=dist/%.zip) ## zip every function for AWS Lambda (linux, ARCH=arm64)
+package: $(ARCHES:%=package-%) ## zip every function for AWS Lambda, with bill of materials, licences and sizes (ARCHES="arm64 amd64")
 
-dist/%.zip: FORCE
-	GOOS=linux GOARCH=$(ARCH) $(BUILD) -o dist/lambda/$*/bootstrap ./functions/$*
-	@go run .ci/zip/main.go $@ dist/lambda/$*/bootstrap
+package-%:
+	@rm -rf dist/lambda/$* dist/package/$*
+	@$(MAKE) --no-print-directory $(FUNCTIONS:%=dist/lambda/$*/%/bootstrap)
+	@go run ./pkg/cmd/package -arch $* -bin dist/lambda/$* -out dist/package/$*
+
+# One function for one architecture, for example dist/lambda/arm64/hr-events/bootstrap.
+dist/lambda/%/bootstrap: FORCE
+	@GOOS=linux GOARCH=$(firstword $(subst /, ,$*)) $(BUILD) -o $@ ./functions/$(notdir $*)
+
+# What runs for long outside Lambda: the drains, and the console of operators.
+IMAGES := identity-router identity-worker flag-notifier tenant-sweep readiness-report mfaflow
+
+image: ## write container images of the drains and the console, as OCI layouts, without an engine (ARCHES)
+	@rm -rf dist/image
+	@$(foreach arch,$(ARCHES),$(foreach name,$(IMAGES),\
+	  GOOS=linux GOARCH=$(arch) $(BUILD) -o dist/image/bin/$(arch)/$(name) ./$(if $(filter mfaflow,$(name)),pkg/cmd,functions)/$(name) &&)) true
+	@go -C .ci/image test .
+	@go -C .ci/image run . -bin $(CURDIR)/dist/image/bin -out $(CURDIR)/dist/image $(IMAGES:mfaflow=mfaflow,console)
 
 test: build ## run all tests
 	go test ./...
 
-check: fmt vet arch lint test ## everything a change must pass
+check: fmt vet arch lint test infra ## everything a change must pass
 
 fmt: ## fail on files that gofmt would change
 	@out=$$(gofmt -l functions pkg events .ci 2>/dev/null); test -z "$$out" || { echo "gofmt -w these files:"; echo "$$out"; exit 1; }
@@ -58,6 +73,27 @@ arch: ## check the layout and the dependency rules
 
 lint: ## golangci-lint, pinned in .ci/tools
 	go tool $(TOOLS) golangci-lint run
+
+infra: ## check infra/ with Terraform and without a cloud: validate, mocked tests, mutations
+	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install"; exit 1; }
+	go test -count=1 -timeout 30m ./pkg/infratest -terraform
+
+# The commit after 5.2.0; the proxy has no tags of this module beyond v1.
+AZURERM := v1.44.1-0.20260824201233-fae580791926
+
+infra-azurerm: ## the same with the real azurerm provider, built through the Go module proxy (17 minutes, 9 GB)
+	GOBIN=$(CURDIR)/dist/azurerm go install -p=1 -ldflags="-s -w" github.com/hashicorp/terraform-provider-azurerm@$(AZURERM)
+	go test -count=1 -timeout 30m ./pkg/infratest -terraform -azurerm $(CURDIR)/dist/azurerm/terraform-provider-azurerm
+
+deploy: ## terraform apply with infra/DEPLOYMENT.tfvars, after asking (ARGS='-var paused=true')
+	@test -n "$(DEPLOYMENT)" || { echo "usage: make deploy DEPLOYMENT=contoso, for infra/contoso.tfvars and infra/contoso.s3.tfbackend"; exit 2; }
+	terraform -chdir=infra init -reconfigure -backend-config=$(DEPLOYMENT).s3.tfbackend
+	terraform -chdir=infra apply -var-file=$(DEPLOYMENT).tfvars $(ARGS)
+
+destroy: ## terraform destroy, after asking: waiting events and the state of every lane go too
+	@test -n "$(DEPLOYMENT)" || { echo "usage: make destroy DEPLOYMENT=contoso"; exit 2; }
+	terraform -chdir=infra init -reconfigure -backend-config=$(DEPLOYMENT).s3.tfbackend
+	terraform -chdir=infra destroy -var-file=$(DEPLOYMENT).tfvars $(ARGS)
 
 race: ## run the tests under the race detector (needs a C compiler; all but what links the Graph SDK)
 	CGO_ENABLED=1 go test -race $(RACE_PKGS)

@@ -75,7 +75,7 @@ func Ours() Rules {
 			{Name: "simulator", Folders: []string{"pkg/sim"}, Imports: []string{"catalogue"}},
 			{
 				Name:    "tool",
-				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/console", "pkg/flow", "pkg/simulation", "pkg/stack"},
+				Folders: []string{"pkg/archtest", "pkg/bench", "pkg/bootstrap", "pkg/cli", "pkg/cmd/*", "pkg/console", "pkg/flow", "pkg/infratest", "pkg/packaging", "pkg/simulation", "pkg/stack"},
 				Imports: []string{"catalogue", "domain", "application", "adapter", "simulator"},
 			},
 		},
@@ -101,6 +101,8 @@ func Ours() Rules {
 			{Imported: "golang.org/x/sys", Folders: []string{"pkg/cli"}},
 			{Imported: "github.com/chromedp/", TestsOnly: true},
 			{Imported: "github.com/google/go-cmp", TestsOnly: true},
+			{Imported: "github.com/hashicorp/hcl/v2", TestsOnly: true},
+			{Imported: "github.com/zclconf/go-cty", TestsOnly: true},
 			{Imported: "github.com/standard-webhooks/standard-webhooks", TestsOnly: true},
 			{Imported: "go.uber.org/goleak", TestsOnly: true},
 			{Imported: "pgregory.net/rapid", TestsOnly: true},

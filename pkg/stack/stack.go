@@ -408,7 +408,7 @@ func (s *Stack) Environment(name string) ([]string, error) {
 	}
 	env := []string{
 		"SSL_CERT_FILE=" + s.caFile(),
-		"MFAFLOW_SERVICEBUS_CONNECTION_STRING=" + s.Bus.ConnectionString(),
+		"MFAFLOW_SERVICEBUS_CONNECTION_STRING=" + s.Bus.ConnectionStringAs(name),
 		"MFAFLOW_TENANT_ID=" + s.Graph.TenantID(),
 		"MFAFLOW_CLIENT_ID=" + clientID,
 		"MFAFLOW_CLIENT_SECRET=" + secret,

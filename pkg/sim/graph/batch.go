@@ -188,7 +188,7 @@ func dependsOnFailed(item batchItem, failed map[string]bool) bool {
 func (s *Server) subRequest(outer *request, item batchItem) *request {
 	sub := &request{
 		id: s.newID(), clientID: outer.clientID, batch: outer.id, method: strings.ToUpper(item.Method),
-		base: outer.base, version: outer.version, caller: outer.caller, header: make(http.Header), rawPath: item.URL,
+		base: outer.base, version: outer.version, caller: outer.caller.again(), header: make(http.Header), rawPath: item.URL,
 	}
 	for k, v := range item.Headers {
 		sub.header.Set(k, v)

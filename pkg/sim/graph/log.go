@@ -18,6 +18,9 @@ type Request struct {
 	Query           string        `json:"query,omitempty"`
 	Status          int           `json:"status"`         // 0 when the connection was cut
 	Note            string        `json:"note,omitempty"` // throttled, or the fault that struck
+	// Permissions are what the call was asked for: each is alternatives, as "A|B", of which
+	// "A+B" needs both. A call without has needed none, or failed before.
+	Permissions []string `json:"permissions,omitempty"`
 }
 
 // requestLimit bounds the log; the oldest entries go first.
@@ -29,7 +32,7 @@ func (s *Server) log(r *request, resp response, begin time.Time) {
 		Method: r.method, Path: "/" + r.version + r.rawPath, Query: r.query.Encode(), Status: resp.status, Note: resp.note,
 	}
 	if r.caller != nil {
-		entry.App = r.caller.app
+		entry.App, entry.Permissions = r.caller.app, r.caller.checked
 	}
 	s.mu.Lock()
 	if len(s.requests) >= requestLimit {

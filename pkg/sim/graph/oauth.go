@@ -26,12 +26,23 @@ type caller struct {
 	clientID string
 	roles    []string // application permissions
 	holds    []string // directory roles of the app itself
+	checked  []string // what was asked of this call; see Request.Permissions
+}
+
+// again is the same app for another call.
+func (c *caller) again() *caller {
+	next := *c
+	next.checked = nil
+	return &next
 }
 
 // roleGrant names a directory role among permission alternatives.
 func roleGrant(role string) string { return "role:" + role }
 
-func (c *caller) may(permission string) bool {
+// may reports whether the caller has a permission.
+func (c *caller) may(permission string) bool { return c.mayAny([]string{permission}) }
+
+func (c *caller) has(permission string) bool {
 	if role, isRole := strings.CutPrefix(permission, "role:"); isRole {
 		return slices.Contains(c.holds, role)
 	}
@@ -41,17 +52,26 @@ func (c *caller) may(permission string) bool {
 // mayAny reports whether the caller has one of the alternatives; "A+B" needs both. An
 // empty list leaves the decision to the operation.
 func (c *caller) mayAny(alternatives []string) bool {
+	if len(alternatives) == 0 {
+		return true
+	}
+	c.checked = append(c.checked, strings.Join(alternatives, "|"))
+	return c.hasAny(alternatives)
+}
+
+// hasAny is mayAny for what is only left out of an answer.
+func (c *caller) hasAny(alternatives []string) bool {
 	for _, a := range alternatives {
-		if !slices.ContainsFunc(strings.Split(a, "+"), func(p string) bool { return !c.may(p) }) {
+		if !slices.ContainsFunc(strings.Split(a, "+"), func(p string) bool { return !c.has(p) }) {
 			return true
 		}
 	}
-	return len(alternatives) == 0
+	return false
 }
 
 // mayTouchPrivileged reports whether the app holds a role that may act on administrators.
 func (c *caller) mayTouchPrivileged() bool {
-	return c.may(roleGrant("Privileged Authentication Administrator")) || c.may(roleGrant("Global Administrator"))
+	return c.has(roleGrant("Privileged Authentication Administrator")) || c.has(roleGrant("Global Administrator"))
 }
 
 type tokenClaims struct {

@@ -23,6 +23,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/google/go-cmp/cmp"
 
 	"mfaflow/pkg/sim/graph"
 )
@@ -267,4 +268,25 @@ func TestPermissionsAreInTheToken(t *testing.T) {
 	s.as("hr-events", "GET", "/v1.0/users/"+joiner, nil).want(t, 403, "Authorization_RequestDenied")
 	clear(s.tokens)
 	s.as("hr-events", "GET", "/v1.0/users/"+joiner, nil).want(t, 200, "")
+}
+
+// The log says what each call was asked for, also within a batch, and not what an answer
+// only leaves out.
+func TestRequestsTellPermissions(t *testing.T) {
+	s := start(t)
+	s.ClearRequests()
+	s.worker("GET", "/v1.0/users/"+joiner+"?$select=id,signInActivity", nil).want(t, 200, "")
+	s.worker("POST", "/v1.0/$batch", map[string]any{"requests": []any{
+		map[string]any{"id": "1", "method": "GET", "url": "/users/" + joiner},
+	}}).want(t, 200, "")
+	s.worker("GET", "/v1.0/auditLogs/signIns", nil).want(t, 200, "")
+	const readUsers = "User.Read.All|User.ReadWrite.All|Directory.Read.All|Directory.ReadWrite.All"
+	var got [][]string
+	for _, r := range s.Requests() {
+		got = append(got, r.Permissions)
+	}
+	want := [][]string{{readUsers, "AuditLog.Read.All"}, {readUsers}, nil, {"AuditLog.Read.All"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }

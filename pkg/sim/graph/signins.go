@@ -411,7 +411,7 @@ func (s *Server) listSignIns(r *request) (response, error) {
 	if first < 0 {
 		first = len(entries)
 	}
-	seen := loggedSignIn{policies: r.caller.mayAny([]string{"Policy.Read.All", "Policy.Read.ConditionalAccess"}), beta: r.beta(),
+	seen := loggedSignIn{policies: r.caller.hasAny([]string{"Policy.Read.All", "Policy.Read.ConditionalAccess"}), beta: r.beta(),
 		members: strings.Contains(r.header.Get("Prefer"), "include-unknown-enum-members")}
 	list := make([]loggedSignIn, len(entries)-first)
 	for i, in := range entries[first:] {

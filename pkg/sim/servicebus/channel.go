@@ -220,11 +220,13 @@ func (ch *channel) attach(p *amqp.Attach) error {
 	switch {
 	case err != nil:
 	case n.kind != nodeClaims:
-		right := "Listen"
+		right := rightListen
 		if p.Role == amqp.RoleSender {
-			right = "Send"
+			right = rightSend
 		}
-		err = ch.conn.claims.check(n.path, right)
+		if err = ch.conn.claims.check(n.path, right); err == nil && n.kind == nodeEntity {
+			ch.conn.server.uses.add(Use{ch.conn.claims.keyName, n.queue.Config().Name, right})
+		}
 	case ch.conn.hasClaimsLink(p.Role):
 		err = broker.Errorf(broker.NotAllowed, "The $cbs node allows one link of each direction on a connection.")
 	}

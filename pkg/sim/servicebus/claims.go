@@ -21,6 +21,8 @@ import (
 // so they are held against the wall clock here too, not against Options.Clock.
 type claims struct {
 	until map[string]time.Time
+	// keyName is that of the last signature that was put; see Use.
+	keyName string
 }
 
 func (c *claims) put(path string, until time.Time) {
@@ -166,6 +168,18 @@ func verifyJWT(token string) (time.Time, error) {
 	return time.Unix(int64(body.Expiry), 0), nil
 }
 
+// keyName is what a shared access signature says it was made with; empty for other tokens.
+func keyName(token string) string {
+	rest, _ := strings.CutPrefix(token, "SharedAccessSignature ")
+	for pair := range strings.SplitSeq(rest, "&") {
+		if value, ok := strings.CutPrefix(pair, "skn="); ok {
+			name, _ := url.QueryUnescape(value)
+			return name
+		}
+	}
+	return ""
+}
+
 // putToken is the one operation of the $cbs node. The connection is not locked.
 func (c *connection) putToken(m *amqp.Message) (status int32, description string) {
 	audience, _ := m.ApplicationProperties.String("name")
@@ -187,5 +201,6 @@ func (c *connection) putToken(m *amqp.Message) (status int32, description string
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.claims.put(path, until)
+	c.claims.keyName = keyName(token)
 	return 202, "Accepted"
 }

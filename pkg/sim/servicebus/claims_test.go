@@ -14,6 +14,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/go-amqp"
+	"github.com/google/go-cmp/cmp"
 
 	"mfaflow/pkg/sim/servicebus"
 )
@@ -205,4 +206,33 @@ func TestAdminTokens(t *testing.T) {
 		}
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// Uses tell who sent to what and who listened, by the name of the key.
+func TestUses(t *testing.T) {
+	s := start(t, servicebus.Options{Queues: []servicebus.QueueConfig{{Name: "q"}, {Name: "other", RequiresSession: true}}})
+	as := func(name string) *azservicebus.Client {
+		c, err := azservicebus.NewClientFromConnectionString(s.ConnectionStringAs(name), nil)
+		must(t, err)
+		t.Cleanup(func() { must(t, c.Close(t.Context())) })
+		return c
+	}
+	ada, eve := as("ada"), as("eve")
+	send(t, sender(t, ada, "q"), text("sent"))
+	receiveOne(t, receiver(t, eve, "q"))
+	_, err := receiver(t, ada, "q").PeekMessages(ctx(t), 1, nil)
+	must(t, err)
+	later := text("later")
+	later.SessionID = new(string)
+	*later.SessionID = "s"
+	_, err = sender(t, eve, "other").ScheduleMessages(ctx(t), []*azservicebus.Message{later}, time.Now().Add(time.Hour), nil)
+	must(t, err)
+
+	want := []servicebus.Use{
+		{KeyName: "ada", Queue: "q", Right: "Listen"}, {KeyName: "ada", Queue: "q", Right: "Send"},
+		{KeyName: "eve", Queue: "other", Right: "Send"}, {KeyName: "eve", Queue: "q", Right: "Listen"},
+	}
+	if diff := cmp.Diff(want, s.Uses()); diff != "" {
+		t.Error(diff)
+	}
 }

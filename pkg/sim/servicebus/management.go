@@ -150,6 +150,15 @@ func (l *incoming) manage(msg *amqp.Message, fits broker.Fits) (answer, error) {
 			op.holder = r.receiver
 		}
 	}
+	right := rightListen
+	if Operation(name) == OpSchedule || Operation(name) == OpCancelScheduled {
+		right = rightSend
+	}
+	c := l.channel.conn
+	c.mu.Lock()
+	use := Use{c.claims.keyName, l.node.queue.Config().Name, right}
+	c.mu.Unlock()
+	c.server.uses.add(use)
 	var a answer
 	err := l.channel.conn.server.withFault(l.node.queue, Operation(name), func() (err error) {
 		a, err = run(op)

@@ -65,6 +65,7 @@ type Server struct {
 	broker   *broker.Broker
 	log      *slog.Logger
 	faults   faults
+	uses     uses
 	started  time.Time
 	listener net.Listener
 	admin    *http.Server
@@ -190,10 +191,7 @@ func (s *Server) accept() {
 
 // ConnectionString is what a client on this machine connects with. If no key was
 // configured it carries one that means nothing.
-func (s *Server) ConnectionString() string {
-	return fmt.Sprintf("Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;UseDevelopmentEmulator=true",
-		reachable(s.listener.Addr()), s.options.KeyName, withDefault(s.options.Key, defaultKey))
-}
+func (s *Server) ConnectionString() string { return s.ConnectionStringAs(s.options.KeyName) }
 
 // AdminURL is where the admin API is served, over plain HTTP.
 func (s *Server) AdminURL() string { return s.adminURL }

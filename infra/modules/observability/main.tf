@@ -1,0 +1,260 @@
+# What is watched, who is told, and one page to look at. Every alarm says which part of
+# the runbook helps; a test looks for it there.
+
+variable "name" { type = string }
+
+variable "functions" {
+  description = "The functions, by their names in functions.json."
+  type = map(object({
+    function_name  = string
+    log_group      = string
+    failures_queue = string
+    schedule       = optional(string)
+    has_api        = bool
+    api_id         = optional(string)
+  }))
+}
+
+variable "key_arn" { type = string }
+variable "account_id" { type = string }
+variable "alarm_addresses" { type = list(string) }
+
+locals {
+  runbook   = "Runbook: infra/README.md#"
+  namespace = "mfaflow" # pkg/wiring puts the metrics of the functions there
+
+  apis = { for name, f in var.functions : name => f if f.has_api }
+  # Those that must run within a quarter of an hour.
+  frequent = { for name, f in var.functions : name => f if can(regex("^rate\\([0-9]+ minutes?\\)$", f.schedule)) }
+}
+
+resource "aws_sns_topic" "alarms" {
+  name              = "${var.name}-alarms"
+  kms_master_key_id = var.key_arn
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  arn = aws_sns_topic.alarms.arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "Alarms"
+      Effect    = "Allow"
+      Principal = { Service = "cloudwatch.amazonaws.com" }
+      Action    = "sns:Publish"
+      Resource  = aws_sns_topic.alarms.arn
+      Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+    }]
+  })
+}
+
+resource "aws_sns_topic_subscription" "alarms" {
+  for_each = toset(var.alarm_addresses)
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = each.value
+}
+
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  for_each = var.functions
+
+  alarm_name          = "${var.name} ${each.key} fails"
+  alarm_description   = "${local.runbook}a-function-fails"
+  namespace           = "AWS/Lambda"
+  metric_name         = "Errors"
+  dimensions          = { FunctionName = each.value.function_name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "throttles" {
+  for_each = var.functions
+
+  alarm_name          = "${var.name} ${each.key} is throttled"
+  alarm_description   = "${local.runbook}a-function-is-throttled"
+  namespace           = "AWS/Lambda"
+  metric_name         = "Throttles"
+  dimensions          = { FunctionName = each.value.function_name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 3
+  datapoints_to_alarm = 2
+  threshold           = 5
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "failures" {
+  for_each = var.functions
+
+  alarm_name          = "${var.name} ${each.key} left something undone"
+  alarm_description   = "${local.runbook}something-was-left-undone"
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = each.value.failures_queue }
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+# A schedule that was switched off makes no errors.
+resource "aws_cloudwatch_metric_alarm" "idle" {
+  for_each = local.frequent
+
+  alarm_name          = "${var.name} ${each.key} does not run"
+  alarm_description   = "${local.runbook}a-function-does-not-run"
+  namespace           = "AWS/Lambda"
+  metric_name         = "Invocations"
+  dimensions          = { FunctionName = each.value.function_name }
+  statistic           = "Sum"
+  period              = 900
+  evaluation_periods  = 1
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "breaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "answers" {
+  for_each = local.apis
+
+  alarm_name          = "${var.name} ${each.key} answers 5xx"
+  alarm_description   = "${local.runbook}senders-are-turned-away"
+  namespace           = "AWS/ApiGateway"
+  metric_name         = "5xx"
+  dimensions          = { ApiId = each.value.api_id }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+}
+
+locals {
+  # What only the log says.
+  lines = {
+    "the breaker tripped" = {
+      function = "identity-worker", pattern = "{ $.msg = \"event\" && $.reason = \"breaker-tripped\" }", anchor = "the-breaker-tripped"
+    }
+    "a stream of signals stopped" = {
+      function = "risk-signals", pattern = "{ ($.outcome = \"stream-paused\") || ($.outcome = \"stream-disabled\") }", anchor = "signals-are-silent"
+    }
+    "a polled stream of signals stopped" = {
+      function = "tenant-sweep", pattern = "{ ($.outcome = \"stream-paused\") || ($.outcome = \"stream-disabled\") }", anchor = "signals-are-silent"
+    }
+  }
+
+  # What the functions measure. Metrics Insights finds a metric whatever its dimensions are.
+  measured = {
+    "a subscription is about to lapse" = {
+      query = "SELECT MIN(\"left\") FROM \"mfaflow\"", operator = "LessThanThreshold", threshold = 172800, anchor = "a-subscription-is-about-to-lapse"
+    }
+    "changes of accounts were missed" = {
+      query = "SELECT MAX(\"gap\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 0, anchor = "signals-are-silent"
+    }
+    "notifications were not ours" = {
+      query = "SELECT SUM(\"dropped\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 50, anchor = "notifications-are-dropped"
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "this" {
+  for_each = local.lines
+
+  name           = each.key
+  log_group_name = var.functions[each.value.function].log_group
+  pattern        = each.value.pattern
+
+  metric_transformation {
+    namespace = "${local.namespace}/log"
+    name      = each.key
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "lines" {
+  for_each = local.lines
+
+  alarm_name          = "${var.name}: ${each.key}"
+  alarm_description   = "${local.runbook}${each.value.anchor}"
+  namespace           = aws_cloudwatch_log_metric_filter.this[each.key].metric_transformation[0].namespace
+  metric_name         = each.key
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "measured" {
+  for_each = local.measured
+
+  alarm_name          = "${var.name}: ${each.key}"
+  alarm_description   = "${local.runbook}${each.value.anchor}"
+  evaluation_periods  = 1
+  threshold           = each.value.threshold
+  comparison_operator = each.value.operator
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  ok_actions          = [aws_sns_topic.alarms.arn]
+
+  metric_query {
+    id          = "q"
+    expression  = each.value.query
+    period      = 900
+    return_data = true
+  }
+}
+
+resource "aws_cloudwatch_dashboard" "this" {
+  dashboard_name = var.name
+  dashboard_body = jsonencode({
+    widgets = concat(
+      [for i, w in [
+        { title = "Events by outcome", query = "SELECT SUM(\"Events\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+        { title = "Age of events when they were handled", query = "SELECT MAX(\"Age\") FROM \"mfaflow\" GROUP BY \"queue\"" },
+        { title = "Flags told", query = "SELECT SUM(\"Notifications\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+        { title = "What streams say of themselves", query = "SELECT SUM(\"StreamSignals\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+        { title = "Seconds that subscriptions have left", query = "SELECT MIN(\"left\") FROM \"mfaflow\" GROUP BY \"source\"" },
+        ] : {
+        type       = "metric", x = (i % 2) * 12, y = floor(i / 2) * 6, width = 12, height = 6
+        properties = { title = w.title, view = "timeSeries", region = var.region, period = 300, metrics = [[{ expression = w.query, id = "q" }]] }
+      }],
+      [for i, name in sort(keys(var.functions)) : {
+        type = "metric", x = (i % 3) * 8, y = 18 + floor(i / 3) * 6, width = 8, height = 6
+        properties = {
+          title = name, view = "timeSeries", region = var.region, stat = "Sum", period = 300
+          metrics = [
+            for m in ["Invocations", "Errors", "Throttles"] : ["AWS/Lambda", m, "FunctionName", var.functions[name].function_name]
+          ]
+        }
+      }],
+    )
+  })
+}
+
+variable "region" { type = string }
+
+output "topic_arn" {
+  value = aws_sns_topic.alarms.arn
+}

@@ -1,0 +1,205 @@
+# The one store of events and of the state of lanes.
+
+variable "name" { type = string }
+variable "namespace" { type = string }
+variable "location" { type = string }
+variable "tags" { type = map(string) }
+
+variable "queues" {
+  description = "Queues of functions.json."
+  type        = map(object({ sessions = bool }))
+}
+
+variable "receivers" {
+  description = "Queues that each function takes messages and session state from."
+  type        = map(list(string))
+}
+
+variable "senders" {
+  description = "Queues that each function sends to."
+  type        = map(list(string))
+}
+
+variable "principals" {
+  description = "Object id of each function's service principal."
+  type        = map(string)
+}
+
+variable "alarm_addresses" { type = list(string) }
+
+resource "azurerm_resource_group" "this" {
+  name     = var.name
+  location = var.location
+  tags     = var.tags
+}
+
+resource "azurerm_servicebus_namespace" "this" {
+  name                = var.namespace
+  resource_group_name = azurerm_resource_group.this.name
+  location            = azurerm_resource_group.this.location
+  tags                = var.tags
+
+  # Standard has sessions, duplicate detection and scheduling. What Premium has beyond
+  # that, private endpoints first, costs about 70 times as much.
+  sku                 = "Standard"
+  minimum_tls_version = "1.2"
+
+  # No shared access signatures: nothing but a token of Entra opens a queue.
+  local_auth_enabled = false
+}
+
+resource "azurerm_servicebus_queue" "this" {
+  for_each = var.queues
+
+  name         = each.key
+  namespace_id = azurerm_servicebus_namespace.this.id
+
+  # Sessions and duplicate detection cannot be changed later: Azure makes a new queue.
+  requires_session                        = each.value.sessions
+  requires_duplicate_detection            = true
+  duplicate_detection_history_time_window = "P7D"
+
+  lock_duration         = "PT1M"
+  max_delivery_count    = 50
+  max_size_in_megabytes = 5120
+
+  # Messages have no end: default_message_ttl is left out, which is forever. A deferred
+  # event that expired would be a leaver who is never blocked. If an end is ever set by
+  # hand, what it takes is still seen.
+  dead_lettering_on_message_expiration = true
+}
+
+locals {
+  roles = merge(
+    { for pair in flatten([for f, queues in var.receivers : [for q in queues : { function = f, queue = q }]]) :
+    "${pair.function} receives from ${pair.queue}" => merge(pair, { role = "Azure Service Bus Data Receiver" }) },
+    { for pair in flatten([for f, queues in var.senders : [for q in queues : { function = f, queue = q }]]) :
+    "${pair.function} sends to ${pair.queue}" => merge(pair, { role = "Azure Service Bus Data Sender" }) },
+  )
+}
+
+resource "azurerm_role_assignment" "this" {
+  for_each = local.roles
+
+  scope                            = azurerm_servicebus_queue.this[each.value.queue].id
+  role_definition_name             = each.value.role
+  principal_id                     = var.principals[each.value.function]
+  principal_type                   = "ServicePrincipal"
+  skip_service_principal_aad_check = true # it was made a moment ago
+}
+
+# A queue that is deleted takes every waiting event and the state of every lane along.
+resource "azurerm_management_lock" "this" {
+  name       = "${var.name}-events"
+  scope      = azurerm_servicebus_namespace.this.id
+  lock_level = "CanNotDelete"
+  notes      = "Holds every event that waits and the state of every lane."
+
+  depends_on = [azurerm_servicebus_queue.this, azurerm_role_assignment.this]
+}
+
+resource "azurerm_monitor_action_group" "this" {
+  name                = "${var.name}-alarms"
+  resource_group_name = azurerm_resource_group.this.name
+  short_name          = substr(var.name, 0, 12)
+  tags                = var.tags
+
+  dynamic "email_receiver" {
+    for_each = toset(var.alarm_addresses)
+
+    content {
+      name                    = email_receiver.value
+      email_address           = email_receiver.value
+      use_common_alert_schema = true
+    }
+  }
+}
+
+# The broker's own count: it is right even when no function runs.
+resource "azurerm_monitor_metric_alert" "dead_letters" {
+  name                = "${var.name}-dead-letters"
+  resource_group_name = azurerm_resource_group.this.name
+  scopes              = [azurerm_servicebus_namespace.this.id]
+  description         = "An event could not be done. Runbook: infra/README.md#an-event-is-dead-lettered"
+  severity            = 2
+  frequency           = "PT5M"
+  window_size         = "PT5M"
+  tags                = var.tags
+
+  criteria {
+    metric_namespace = "Microsoft.ServiceBus/namespaces"
+    metric_name      = "DeadletteredMessages"
+    aggregation      = "Maximum"
+    operator         = "GreaterThan"
+    threshold        = 0
+
+    dimension {
+      name     = "EntityName"
+      operator = "Include"
+      values   = sort(keys(var.queues))
+    }
+  }
+
+  action {
+    action_group_id = azurerm_monitor_action_group.this.id
+  }
+}
+
+# Active messages are those that could be taken now; what waits is scheduled or deferred.
+# If some never leave, nobody takes them.
+resource "azurerm_monitor_metric_alert" "backlog" {
+  name                = "${var.name}-backlog"
+  resource_group_name = azurerm_resource_group.this.name
+  scopes              = [azurerm_servicebus_namespace.this.id]
+  description         = "Events are not taken. Runbook: infra/README.md#events-are-not-taken"
+  severity            = 2
+  frequency           = "PT5M"
+  window_size         = "PT15M"
+  tags                = var.tags
+
+  criteria {
+    metric_namespace = "Microsoft.ServiceBus/namespaces"
+    metric_name      = "ActiveMessages"
+    aggregation      = "Minimum"
+    operator         = "GreaterThan"
+    threshold        = 20
+
+    dimension {
+      name     = "EntityName"
+      operator = "Include"
+      values   = ["inbound", "lanes", "flags"]
+    }
+  }
+
+  action {
+    action_group_id = azurerm_monitor_action_group.this.id
+  }
+}
+
+resource "azurerm_monitor_metric_alert" "refused" {
+  name                = "${var.name}-broker-errors"
+  resource_group_name = azurerm_resource_group.this.name
+  scopes              = [azurerm_servicebus_namespace.this.id]
+  description         = "The broker throttles or fails. Runbook: infra/README.md#the-broker-refuses"
+  severity            = 2
+  frequency           = "PT5M"
+  window_size         = "PT15M"
+  tags                = var.tags
+
+  criteria {
+    metric_namespace = "Microsoft.ServiceBus/namespaces"
+    metric_name      = "ThrottledRequests"
+    aggregation      = "Total"
+    operator         = "GreaterThan"
+    threshold        = 0
+  }
+
+  action {
+    action_group_id = azurerm_monitor_action_group.this.id
+  }
+}
+
+output "host" {
+  description = "Host name of the namespace."
+  value       = "${azurerm_servicebus_namespace.this.name}.servicebus.windows.net"
+}

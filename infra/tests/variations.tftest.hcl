@@ -1,0 +1,61 @@
+# Deployments that differ from example.tfvars.
+
+mock_provider "aws" {
+  source = "./tests/mocks/aws"
+}
+
+mock_provider "azurerm" {
+  source = "./tests/mocks/azurerm"
+}
+
+mock_provider "azuread" {
+  source = "./tests/mocks/azuread"
+}
+
+variables {
+  packages = "tests/packages"
+}
+
+run "more_workers" {
+  command = plan
+
+  variables {
+    workers = 3
+  }
+
+  assert {
+    condition     = local.concurrency["identity-worker"] == 3 && local.concurrency["identity-router"] == 3 && local.concurrency["tenant-sweep"] == 1
+    error_message = "Lanes are drained by three, and everything else as before."
+  }
+
+  assert {
+    condition     = local.graph_workers == 3 + 3 + 1 + 1 + 1 + 2
+    error_message = "All processes that ask Graph share its limits."
+  }
+}
+
+run "an_account_that_federates_already" {
+  command = plan
+
+  variables {
+    federation_exists = true
+  }
+
+  assert {
+    condition     = length(aws_iam_outbound_web_identity_federation.this) == 0
+    error_message = "The switch of the account is not ours: destroy would turn it off."
+  }
+}
+
+run "a_certificate_takes_the_place_of_federation" {
+  command = plan
+
+  variables {
+    client_certificates = { event-replay = "-----BEGIN CERTIFICATE-----" }
+  }
+
+  assert {
+    condition     = local.has_secrets["event-replay"] && !local.has_secrets["readiness-report"]
+    error_message = "The key of the certificate has no secret."
+  }
+}
