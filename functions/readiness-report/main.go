@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"mfaflow/pkg/config"
-	"mfaflow/pkg/files"
 	"mfaflow/pkg/readiness"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
@@ -25,8 +24,10 @@ func run(ctx context.Context, cfg config.ReadinessReport, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	folder, _ := cfg.ReportsURL.Folder()
-	store := files.Folder(folder)
+	store, err := wiring.Store(cfg.ReportsURL)
+	if err != nil {
+		return err
+	}
 	return wiring.Readiness{
 		Broker: broker, Locking: cfg.Locking, Idle: tenant.Close, Log: log,
 		Reporter: readiness.Reporter{

@@ -1,14 +1,15 @@
 // Package awsrole is what a function does with the AWS role that it runs under: it reads
-// the settings that lie in Secrets Manager, and has AWS say in a token which role it is, so
-// that it needs no secret to be known elsewhere.
+// the settings that lie in Secrets Manager, has AWS say in a token which role it is, so that
+// it needs no secret to be known elsewhere, and keeps files in a bucket.
 //
-// It signs with aws-sdk-go-v2's signer and speaks to the two services itself: their clients
+// It signs with aws-sdk-go-v2's signer and speaks to the services itself: their clients
 // would make the functions that face the internet a quarter larger, for one call each. It
 // knows neither settings nor Entra. Its errors are ErrRefused and *identity.RetryError;
 // they carry error codes of AWS, and no secret and no token.
 package awsrole
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,6 +50,8 @@ type Role struct {
 	credentials aws.Credentials
 	sts         string
 	secrets     string
+	s3          string // empty for S3's own, which has the bucket in its name
+	domain      string
 	http        *http.Client
 	signer      *v4.Signer
 	now         func() time.Time
@@ -56,7 +59,7 @@ type Role struct {
 
 // FromEnvironment takes the role that Lambda gives a function (docs.aws.amazon.com/lambda,
 // "Defined runtime environment variables"): ErrNoRole. AWS_ENDPOINT_URL_STS and
-// AWS_ENDPOINT_URL_SECRETS_MANAGER lead elsewhere, as they do for AWS's own clients.
+// AWS_ENDPOINT_URL_SECRETS_MANAGER and the like lead elsewhere, as they do for AWS's own clients.
 // It does no network; transport nil is the default one.
 func FromEnvironment(lookup func(string) string, transport http.RoundTripper) (*Role, error) {
 	r := &Role{
@@ -66,19 +69,23 @@ func FromEnvironment(lookup func(string) string, transport http.RoundTripper) (*
 	if r.region == "" || !r.credentials.HasKeys() {
 		return nil, ErrNoRole
 	}
-	domain := "amazonaws.com"
+	r.domain = "amazonaws.com"
 	if strings.HasPrefix(r.region, "cn-") {
-		domain = "amazonaws.com.cn"
+		r.domain = "amazonaws.com.cn"
 	}
 	for _, e := range []struct {
 		to            *string
 		variable, own string
 	}{
-		{&r.sts, "AWS_ENDPOINT_URL_STS", "https://sts." + r.region + "." + domain},
-		{&r.secrets, "AWS_ENDPOINT_URL_SECRETS_MANAGER", "https://secretsmanager." + r.region + "." + domain},
+		{&r.sts, "AWS_ENDPOINT_URL_STS", "https://sts." + r.region + "." + r.domain},
+		{&r.secrets, "AWS_ENDPOINT_URL_SECRETS_MANAGER", "https://secretsmanager." + r.region + "." + r.domain},
+		{&r.s3, "AWS_ENDPOINT_URL_S3", ""},
 	} {
 		if *e.to = lookup(e.variable); *e.to == "" {
 			*e.to = e.own
+		}
+		if *e.to == "" {
+			continue
 		}
 		if u, err := url.Parse(*e.to); err != nil || u.Scheme != "https" || u.Host == "" {
 			return nil, fmt.Errorf("%s is not an https URL", e.variable)
@@ -149,7 +156,7 @@ func (r *Role) Close() { r.http.CloseIdleConnections() }
 
 // call posts a signed request.
 func (r *Role) call(ctx context.Context, service, endpoint, contentType, target string, body []byte) (status int, answer []byte, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(string(body)))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -157,8 +164,20 @@ func (r *Role) call(ctx context.Context, service, endpoint, contentType, target 
 	if target != "" {
 		request.Header.Set("X-Amz-Target", target)
 	}
+	return r.send(ctx, service, request, body, maxAnswer)
+}
+
+// send signs a request and reads its answer, which may have up to most bytes.
+func (r *Role) send(ctx context.Context, service string, request *http.Request, body []byte, most int64) (status int, answer []byte, err error) {
 	sum := sha256.Sum256(body)
-	if err := r.signer.SignHTTP(ctx, r.credentials, request, hex.EncodeToString(sum[:]), service, r.region, r.now()); err != nil {
+	hash := hex.EncodeToString(sum[:])
+	if service == "s3" {
+		request.Header.Set("X-Amz-Content-Sha256", hash)
+	}
+	err = r.signer.SignHTTP(ctx, r.credentials, request, hash, service, r.region, r.now(), func(o *v4.SignerOptions) {
+		o.DisableURIPathEscaping = service == "s3" // S3 alone does not escape a path twice
+	})
+	if err != nil {
 		return 0, nil, errors.New("the request cannot be signed")
 	}
 	response, err := r.http.Do(request)
@@ -169,7 +188,10 @@ func (r *Role) call(ctx context.Context, service, endpoint, contentType, target 
 		return 0, nil, err
 	}
 	defer response.Body.Close()
-	answer, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	answer, err = io.ReadAll(io.LimitReader(response.Body, most+1))
+	if err == nil && int64(len(answer)) > most {
+		err = fmt.Errorf("the answer has more than %d MiB", most>>20)
+	}
 	return response.StatusCode, answer, err
 }
 

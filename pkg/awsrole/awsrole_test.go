@@ -30,16 +30,16 @@ const (
 )
 
 type world struct {
-	*testing.T
+	testing.TB
 	aws       *aws.Account
 	env       map[string]string
 	transport *http.Transport
 	now       time.Time
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{T: t, now: time.Now()}
+	w := &world{TB: t, now: time.Now()}
 	var err error
 	w.aws, err = aws.Start(t.Context(), aws.Options{
 		Account: "123456789012", Region: "eu-west-1", Now: func() time.Time { return w.now }, Secrets: map[string]string{settings: `{"a": "b"}`, other: "x"},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mfaflow/pkg/awsrole"
 	"mfaflow/pkg/azauth"
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/files"
@@ -228,8 +229,15 @@ func openTenant(cfg config.ReadinessTool, transport *http.Transport) (*graph.Cli
 	return client, budget.ReportPace(), err
 }
 
-// reportStore is the configured folder, or one of the user's for this tenant.
-func reportStore(cfg config.ReadinessTool, env []string) (files.Folder, error) {
+// reportStore is the configured folder or bucket, or one of the user's for this tenant.
+func reportStore(cfg config.ReadinessTool, env []string) (readiness.Store, error) {
+	if bucket, prefix, ok := cfg.ReportsURL.Bucket(); ok {
+		role, err := awsrole.FromEnvironment(func(name string) string { value, _ := lookup(env, name); return value }, nil)
+		if err != nil {
+			return nil, hint(err, `eval "$(aws configure export-credentials --format env)" sets them`)
+		}
+		return role.Bucket(bucket, prefix), nil
+	}
 	if folder, ok := cfg.ReportsURL.Folder(); ok {
 		return files.Folder(folder), nil
 	}
@@ -239,7 +247,7 @@ func reportStore(cfg config.ReadinessTool, env []string) (files.Folder, error) {
 	}
 	tenant := strings.ToLower(cfg.TenantID)
 	if !filepath.IsAbs(cache) || !filepath.IsLocal(tenant) || strings.ContainsRune(tenant, filepath.Separator) {
-		return "", errors.New("MFAFLOW_REPORTS_URL is not set, and there is no folder of the user's to keep reports in")
+		return nil, errors.New("MFAFLOW_REPORTS_URL is not set, and there is no folder of the user's to keep reports in")
 	}
 	return files.Folder(filepath.Join(cache, "mfaflow", "readiness", tenant)), nil
 }

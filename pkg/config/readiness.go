@@ -3,6 +3,8 @@ package config
 import (
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"mfaflow/pkg/posture"
@@ -25,8 +27,31 @@ func (c Readiness) check(p *SettingsError) {
 	}
 }
 
-// ReportsURL is where files are kept. There are folders; the URL leaves room for more.
+// ReportsURL is where files are kept: in a folder, or under a prefix of an S3 bucket.
 type ReportsURL string
+
+// notStore is what is wrong with a URL that is neither.
+const notStore = "is neither the URL of a folder such as file:///var/lib/mfaflow/reports nor of a bucket such as s3://bucket/prefix"
+
+// Bucket is the name of the bucket, and the prefix of its files.
+func (u ReportsURL) Bucket() (name, prefix string, ok bool) {
+	parsed, err := url.Parse(string(u))
+	if err != nil || parsed.Scheme != "s3" || !bucketName.MatchString(parsed.Host) || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
+		return "", "", false
+	}
+	return parsed.Host, strings.Trim(parsed.Path, "/"), true
+}
+
+// bucketName follows docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html,
+// without the dots, with which TLS does not work.
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`)
+
+func (u ReportsURL) check(p *SettingsError) {
+	_, folder := u.Folder()
+	if _, _, bucket := u.Bucket(); !folder && !bucket {
+		p.add("REPORTS_URL", notStore)
+	}
+}
 
 // Folder is the path of the folder.
 func (u ReportsURL) Folder() (string, bool) {
@@ -46,7 +71,7 @@ type ReadinessReport struct {
 	FlagsQueue string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
 	Locking
 	Readiness
-	ReportsURL        ReportsURL    `split_words:"true" required:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder"`
+	ReportsURL        ReportsURL    `split_words:"true" required:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix"`
 	ReadinessInterval time.Duration `split_words:"true" default:"24h" desc:"Time between two reports, 1h to 720h; a run in between goes on with an unfinished one"`
 }
 
@@ -58,9 +83,7 @@ func (c *ReadinessReport) problems() SettingsError {
 	p.queues([]string{"FLAGS_QUEUE"}, c.FlagsQueue)
 	c.Locking.check(&p)
 	c.Readiness.check(&p)
-	if _, ok := c.ReportsURL.Folder(); !ok {
-		p.add("REPORTS_URL", "is not the URL of a folder such as file:///var/lib/mfaflow/reports")
-	}
+	c.ReportsURL.check(&p)
 	p.duration("READINESS_INTERVAL", c.ReadinessInterval, time.Hour, 30*24*time.Hour)
 	return p
 }
@@ -71,7 +94,7 @@ type ReadinessTool struct {
 	App
 	Directory
 	Readiness
-	ReportsURL ReportsURL `split_words:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder"`
+	ReportsURL ReportsURL `split_words:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix"`
 }
 
 func (c *ReadinessTool) problems() SettingsError {
@@ -79,8 +102,8 @@ func (c *ReadinessTool) problems() SettingsError {
 	c.App.check(&p)
 	c.Directory.check(&p)
 	c.Readiness.check(&p)
-	if _, ok := c.ReportsURL.Folder(); c.ReportsURL != "" && !ok {
-		p.add("REPORTS_URL", "is not the URL of a folder such as file:///var/lib/mfaflow/reports")
+	if c.ReportsURL != "" {
+		c.ReportsURL.check(&p)
 	}
 	return p
 }

@@ -43,9 +43,7 @@ type function struct {
 
 // landing is what Terraform knows and the code does not yet: functions, and settings that
 // functions refuse. What has landed is deleted here: TestCatalogue and TestDeployment say so.
-var landing = struct{ functions, settings []string }{
-	settings: []string{"MFAFLOW_REPORTS_URL"}, // of a bucket
-}
+var landing = struct{ functions, settings []string }{}
 
 func catalogue(t *testing.T, infra string) document {
 	t.Helper()

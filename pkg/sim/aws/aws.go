@@ -2,13 +2,14 @@
 // Token Service, which gives people credentials of a role for a token of an OpenID Connect
 // provider, and roles a token that says which role it is; the function URL with AuthType
 // AWS_IAM, which checks who signed a request before it invokes a function; and Secrets
-// Manager, as far as a role reads a secret. All are served over TLS on loopback.
+// Manager and S3, as far as a role reads a secret and keeps files. All are served over TLS on loopback.
 //
 // Sources, of docs.aws.amazon.com:
 //
 //	STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 //	STS/latest/APIReference/API_GetWebIdentityToken.html
 //	secretsmanager/latest/apireference/API_GetSecretValue.html
+//	AmazonS3/latest/API/API_GetObject.html, API_PutObject.html and API_ListObjectsV2.html
 //	IAM/latest/UserGuide/create-signed-request.html
 //	IAM/latest/UserGuide/reference_policies_elements_condition.html
 //	lambda/latest/dg/urls-invocation.html and urls-auth.html
@@ -63,8 +64,11 @@ type Options struct {
 	Function Invoke
 	// Secrets are the texts in Secrets Manager by ARN.
 	Secrets map[string]string
-	// Allowed are what roles may do, by their ARN: sts:GetWebIdentityToken, and
-	// secretsmanager:GetSecretValue with the ARN of the secret after a space.
+	// Buckets are the names of the buckets in S3.
+	Buckets []string
+	// Allowed are what roles may do, by their ARN: sts:GetWebIdentityToken, and with the
+	// resource after a space secretsmanager:GetSecretValue (ARN of the secret),
+	// s3:GetObject, s3:PutObject and s3:ListBucket (name of the bucket).
 	Allowed map[string][]string
 	// Now is the time of day; nil is time.Now.
 	Now func() time.Time
@@ -83,7 +87,9 @@ type Account struct {
 	mu       sync.Mutex
 	sessions map[string]session // by access key
 	assumed  int
-	closed   bool // outbound web identity federation is switched off
+	objects  map[string][]byte // by bucket/key
+	slow     int               // requests to S3 that are yet to be told to slow down
+	closed   bool              // outbound web identity federation is switched off
 	claims   func(map[string]any)
 }
 
@@ -110,11 +116,12 @@ func Start(ctx context.Context, o Options) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a signing key: %w", err)
 	}
-	a := &Account{Options: o, signing: signing, ca: ca, url: "https://" + l.Addr().String(), done: make(chan struct{}), sessions: map[string]session{}}
+	a := &Account{Options: o, signing: signing, ca: ca, url: "https://" + l.Addr().String(), done: make(chan struct{}), sessions: map[string]session{}, objects: map[string][]byte{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /sts/{$}", a.sts)
 	mux.HandleFunc("POST /sts", a.sts)
 	mux.HandleFunc("POST /secretsmanager", a.secretsManager)
+	mux.HandleFunc("/s3/", a.bucket)
 	mux.HandleFunc("/", a.functionURL)
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
@@ -142,6 +149,20 @@ func (a *Account) STSURL() string { return a.url + "/sts" }
 
 // SecretsURL is the endpoint of Secrets Manager (AWS_ENDPOINT_URL_SECRETS_MANAGER).
 func (a *Account) SecretsURL() string { return a.url + "/secretsmanager" }
+
+// S3URL is the endpoint of S3 (AWS_ENDPOINT_URL_S3), with the bucket in the path.
+func (a *Account) S3URL() string { return a.url + "/s3" }
+
+// SlowDown has S3 refuse the next requests for being too many.
+func (a *Account) SlowDown(requests int) { a.mu.Lock(); defer a.mu.Unlock(); a.slow = requests }
+
+// Object is what a bucket has under a key.
+func (a *Account) Object(bucket, key string) ([]byte, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	data, ok := a.objects[bucket+"/"+key]
+	return data, ok
+}
 
 // Issuer is iss of the tokens that say which role asks.
 func (a *Account) Issuer() string {
