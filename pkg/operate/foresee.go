@@ -224,7 +224,7 @@ func decision(p plan.Plan, t *plan.Tenant) Decision {
 			// Each part of a batch counts, and what remains is read again
 			// (design of the removal: methods and three).
 			d.Calls += d.Methods + 3
-		case plan.BlockSignIn, plan.UnblockSignIn, plan.RevokeSessions, plan.DeletePass, plan.RandomPassword:
+		case plan.BlockSignIn, plan.UnblockSignIn, plan.RevokeSessions, plan.DeletePass, plan.RandomPassword, plan.AddToGroup:
 			d.Calls++
 		case plan.Mark: // in the ledger only
 		}
