@@ -27,6 +27,7 @@ mock_data "azuread_service_principal" {
       "RoleManagement.Read.Directory"          = "RoleManagement.Read.Directory"
       "User-LifeCycleInfo.Read.All"            = "User-LifeCycleInfo.Read.All"
       "User-PasswordProfile.ReadWrite.All"     = "User-PasswordProfile.ReadWrite.All"
+      "GroupMember.ReadWrite.All"              = "GroupMember.ReadWrite.All"
       "User.EnableDisableAccount.All"          = "User.EnableDisableAccount.All"
       "User.Read.All"                          = "User.Read.All"
       "User.ReadWrite.All"                     = "User.ReadWrite.All"
