@@ -100,7 +100,7 @@ func TestCommandLines(t *testing.T) {
 
 		"settings of all":        {args: []string{"config"}, code: 0, stdout: "| variable | default | read by | meaning |"},
 		"settings of one":        {args: []string{"config", "hr-events"}, code: 0, stdout: "| `MFAFLOW_LISTEN` |"},
-		"settings of nobody":     {args: []string{"config", "nobody"}, code: 2, stderr: "Error: unknown function \"nobody\": there are hr-events, graph-notifications, risk-signals, identity-router, identity-worker, flag-notifier, tenant-sweep, event-replay\n"},
+		"settings of nobody":     {args: []string{"config", "nobody"}, code: 2, stderr: "Error: unknown function \"nobody\": there are hr-events, graph-notifications, risk-signals, identity-router, identity-worker, flag-notifier, tenant-sweep, readiness-report, event-replay\n"},
 		"check without a name":   {args: []string{"config", "--check"}, code: 2, stderr: "--check needs the name of a function"},
 		"check of bad settings":  {args: []string{"config", "hr-events", "--check"}, code: 1, stderr: "hr-events would not start:\nMFAFLOW_SOURCES is required\nMFAFLOW_SERVICEBUS_NAMESPACE is required, or MFAFLOW_SERVICEBUS_CONNECTION_STRING in development\nTry: mfaflow config hr-events\n"},
 		"functions not built":    {args: []string{"local", "--bin", "/nowhere"}, code: 1, stderr: "Error: function not built: /nowhere/flag-notifier\nTry: make build, or --bin FOLDER\n"},

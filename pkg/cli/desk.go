@@ -127,13 +127,18 @@ func (t target) open(cmd *cobra.Command, env []string) (*desk, func(), error) {
 		return nil, nil, &usageError{err}
 	}
 	d := &desk{Operations: client, out: cmd.OutOrStdout(), problems: cmd.ErrOrStderr(), json: wantsJSON(cmd)}
-	d.width = terminalWidth(d.out)
+	d.width = widthOf(d.out, env)
+	return d, connections.CloseIdleConnections, nil
+}
+
+// widthOf is how many columns a terminal has; 0 for what is none.
+func widthOf(out any, env []string) int {
 	if columns, ok := lookup(env, "COLUMNS"); ok {
 		if n, err := strconv.Atoi(columns); err == nil {
-			d.width = n
+			return n
 		}
 	}
-	return d, connections.CloseIdleConnections, nil
+	return terminalWidth(out)
 }
 
 // announcement is the file that says where the user's stack is.

@@ -335,7 +335,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		"MFAFLOW_CLIENT_STATE_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(canary+strings.Repeat("x", 32))),
 		"MFAFLOW_SOURCES", `["`+canary+`"]`, "MFAFLOW_SOURCE_KEYS", `{"a": ["`+canary+`"]}`,
 		"MFAFLOW_TEAMS_WEBHOOK_URL", "https://prod.logic.azure.com/?sig="+canary, "MFAFLOW_SLACK_WEBHOOK_URL", "https://hooks.slack.com/"+canary,
-		"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/"+canary, "MFAFLOW_OPERATOR_TOKEN_FILE", "/run/operator-token",
+		"MFAFLOW_FLAG_WEBHOOK_URL", "https://flags.contoso.com/"+canary, "MFAFLOW_OPERATOR_TOKEN_FILE", "/run/operator-token", "MFAFLOW_REPORTS_URL", "file:///var/lib/mfaflow/reports",
 		"MFAFLOW_FLAG_WEBHOOK_KEY", "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="))
 	for _, name := range config.Functions() {
 		s, err := config.New(name)

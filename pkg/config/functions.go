@@ -186,6 +186,7 @@ func functions() []function {
 		{"identity-worker", &IdentityWorker{}},
 		{"flag-notifier", &FlagNotifier{}},
 		{"tenant-sweep", &TenantSweep{}},
+		{"readiness-report", &ReadinessReport{}},
 		{"event-replay", &EventReplay{}},
 	}
 }

@@ -73,6 +73,14 @@ const (
 	LaneStuck         Cause = "lane-stuck"
 )
 
+// What a report of the tenant's readiness for MFA found.
+const (
+	// BreakGlassWeak: an emergency access account that enforcement may lock out.
+	BreakGlassWeak Cause = "break-glass-weak"
+	// ServiceIdentity: a person's identity that a program signs in with.
+	ServiceIdentity Cause = "service-identity"
+)
+
 // words are what people read of a cause.
 type words struct{ title, step string }
 
@@ -151,6 +159,11 @@ var texts = map[Cause]words{
 		"Look for it among the dead letters and replay it."},
 	LaneStuck: {"Events of a person are given up because of their lane",
 		"Read the reason. A full lane: release or drop its holds. Poison: read the worker's log for the event. An unreadable ledger: another version of mfaflow may have written it. Then replay the dead letters of the lane."},
+	BreakGlassWeak: {"Break-glass account may be locked out",
+		"Register a passkey (FIDO2) or a certificate for the account, enable it if it is disabled, and try it: it must pass MFA like everybody, and a phone may be out of reach in an emergency."},
+	ServiceIdentity: {"Program signs in as a person",
+		"Nobody can answer when MFA is asked for. Move the program to a workload identity: a managed identity where it runs in Azure, workload identity federation elsewhere, else a service principal with a certificate. Then disable the account."},
+
 	NoSuchUser: {"Account was deleted while an event waited for it",
 		"Nothing to do unless the account should exist."},
 }

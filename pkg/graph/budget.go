@@ -61,6 +61,15 @@ func DocumentedBudget() Budget {
 	}
 }
 
+// ReportPace is the time between two requests for reports that one of the processes may
+// make; 0 when nothing bounds them.
+func (b Budget) ReportPace() time.Duration {
+	if b.Methods.Requests == 0 {
+		return 0
+	}
+	return b.Methods.Window / time.Duration(b.Methods.Requests) * time.Duration(max(1, b.Workers))
+}
+
 func (b Budget) validate() error {
 	for _, l := range []Limit{b.Methods, b.Protection, b.Directory, b.Writes, b.Subscriptions, b.SubscriptionLists} {
 		if l.Requests < 0 || l.Window < 0 || (l.Requests == 0) != (l.Window == 0) {

@@ -95,7 +95,7 @@ var (
 	listHires           = operation{name: "list hires", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
 	listLeavers         = operation{name: "list leavers", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
 	listRegistrations   = operation{name: "list registered methods", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}
-	readTenant          = operation{name: "read organization", impersonal: true, class: classDirectory, permission: "User.Read.All"}
+	readTenant          = operation{name: "read organization", impersonal: true, class: classDirectory, permission: "Organization.Read.All"}
 	listUsers           = operation{name: "list users", impersonal: true, resumes: true, class: classDirectory, permission: "User.Read.All"}
 	listPerUserMFA      = operation{name: "list states of per-user MFA", impersonal: true, resumes: true, class: classDirectory, permission: "Policy.Read.All", refusal: "Graph does not tell them in bulk, which is not documented"}
 	listLastSignIns     = operation{name: "list last sign-ins", impersonal: true, resumes: true, class: classMethods, permission: "AuditLog.Read.All and the tenant a P1 licence"}

@@ -1,10 +1,12 @@
 package graph
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/posture"
 	"mfaflow/pkg/sweep"
 )
 
@@ -153,6 +155,101 @@ func FuzzRegistered(f *testing.F) {
 				if m.Kind == identity.MethodPassword || m.Kind == identity.MethodTemporaryAccessPass {
 					t.Errorf("%+v", m)
 				}
+			}
+		}
+	})
+}
+
+// A policy that is read has an id and a state, its ids are in lower case, and what narrows
+// it is not lost.
+func FuzzParseConditionalPolicy(f *testing.F) {
+	f.Add([]byte(`{"id":"60000000-0000-4000-8000-00000000000A","state":"enabled","conditions":{"users":{"includeUsers":["All"]},"applications":{"includeApplications":["All"]},"weather":{"a":["b"]}},"grantControls":{"operator":"OR","builtInControls":["mfa"]}}`))
+	f.Add([]byte(`{"id":"60000000-0000-4000-8000-000000000001","state":"x","conditions":{"users":null,"platforms":{"includePlatforms":["all"]}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, ok := parseOne(body, func(w wireConditional) (posture.ConditionalPolicy, bool) {
+			p, _, ok := conditionalPolicy(w)
+			return p, ok
+		})
+		if !ok {
+			return
+		}
+		if p.ID != strings.ToLower(p.ID) || !identity.IsGUID(p.ID) || p.State == "" {
+			t.Errorf("%+v", p)
+		}
+		for _, g := range append(p.Include.Groups, p.Exclude.Groups...) {
+			if identity.IsGUID(g) && g != strings.ToLower(g) {
+				t.Errorf("group %s", g)
+			}
+		}
+	})
+}
+
+// A methods policy that is read has configurations that are on or off, with targets that
+// have an id.
+func FuzzParseMethodsPolicy(f *testing.F) {
+	f.Add([]byte(`{"policyMigrationState":"preMigration","authenticationMethodConfigurations":[{"id":"Sms","state":"enabled","includeTargets":[{"id":"all_users","targetType":"group"}]}],"registrationEnforcement":{"authenticationMethodsRegistrationCampaign":{"state":"enabled","snoozeDurationInDays":1}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, ok := parseOne(body, methodsPolicy)
+		if !ok {
+			return
+		}
+		if p.Methods == nil || p.Migrated != posture.Yes && p.Migrated != posture.No {
+			t.Errorf("%+v", p)
+		}
+		for id, m := range p.Methods {
+			if id == "" || id != strings.ToLower(m.ID) || slices.ContainsFunc(append(m.Include, m.Exclude...), func(t posture.Target) bool { return t.ID == "" }) {
+				t.Errorf("%q: %+v", id, m)
+			}
+		}
+	})
+}
+
+// Every list of readiness has items with ids that are ids, and answers that are known ones
+// or unknown.
+func FuzzParseReadiness(f *testing.F) {
+	f.Add([]byte(`{"value":[{"id":"10000000-0000-4000-8000-00000000000A","userPrincipalName":"a@b","accountEnabled":true,"userType":"Guest","perUserMfaState":"odd","methodsRegistered":["fido2"],"userId":"10000000-0000-4000-8000-00000000000A","createdDateTime":"2026-11-23T08:00:00Z","status":{"errorCode":0},"authenticationProtocol":"ROPC"}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		lower := func(id identity.UserID) {
+			if s := string(id); !identity.IsGUID(s) || s != strings.ToLower(s) {
+				t.Errorf("id %q", s)
+			}
+		}
+		if p, ok := parseList(body, person); ok {
+			for _, i := range p.Items {
+				lower(i.ID)
+				if i.Kind == "" || i.PerUserMFA != posture.PerUserUnknown {
+					t.Errorf("%+v", i)
+				}
+			}
+		}
+		if p, ok := parseList(body, perUserState); ok {
+			for _, i := range p.Items {
+				lower(i.User)
+				if !slices.Contains([]posture.PerUserMFA{posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced, posture.PerUserUnknown}, i.State) {
+					t.Errorf("%+v", i)
+				}
+			}
+		}
+		if p, ok := parseList(body, registrationDetails); ok {
+			for _, i := range p.Items {
+				lower(i.User)
+				if !i.Registration.Known || i.Registration.Capable == "" {
+					t.Errorf("%+v", i)
+				}
+			}
+		}
+		if p, ok := parseList(body, enforcedSignIn); ok {
+			for _, i := range p.Items {
+				lower(i.User)
+				if i.At.IsZero() || i.Protocol != posture.ROPC && i.Protocol != posture.OtherProtocol {
+					t.Errorf("%+v", i)
+				}
+			}
+		}
+		if p, ok := parseList(body, roleAssignment); ok {
+			for _, i := range p.Items {
+				lower(identity.UserID(i.Principal))
+				lower(identity.UserID(i.Definition))
 			}
 		}
 	})

@@ -14,6 +14,9 @@ import (
 type Local struct {
 	URL       string `json:"url"`
 	TokenFile string `json:"tokenFile"`
+	// Settings is the folder of files <function>.env with the settings of functions that
+	// the tool stands in for.
+	Settings string `json:"settings,omitempty"`
 }
 
 // Announce writes to path where the user's stack is; a later stack takes over. The folder

@@ -237,7 +237,7 @@ func (c RunCampaign) apply(s *Snapshot) error {
 			if targeted([]Target{t}, string(p.ID), j.in) != Yes {
 				continue
 			}
-			nudged, configuration := AuthenticatorPush, "microsoftauthenticator"
+			nudged, configuration := AuthenticatorPush, authenticatorApp
 			if strings.EqualFold(t.Method, "fido2") {
 				nudged, configuration = SecurityKey, "fido2"
 			}
@@ -321,19 +321,19 @@ func ParseChange(text string) (Change, error) {
 // Shift is a person whose verdict differs between two evaluations of the same people.
 type Shift struct {
 	// Person is the place among the people.
-	Person int
-	From   Verdict
-	To     Verdict
+	Person           int
+	From, FromAtBest Verdict
+	To, ToAtBest     Verdict
 }
 
-// Shifts are the people whose verdict, at worst or at best, differs between two evaluations
-// of the same people. From and To are the worst.
+// Shifts are the people whose verdict, the worst or the best one, differs between two
+// evaluations of the same people.
 func Shifts(before, after Evaluation) []Shift {
 	var list []Shift
 	for i := range min(len(before.Results), len(after.Results)) {
 		b, a := before.Results[i], after.Results[i]
 		if b.Verdict != a.Verdict || b.AtBest != a.AtBest {
-			list = append(list, Shift{Person: i, From: b.Verdict, To: a.Verdict})
+			list = append(list, Shift{Person: i, From: b.Verdict, FromAtBest: b.AtBest, To: a.Verdict, ToAtBest: a.AtBest})
 		}
 	}
 	return list

@@ -117,7 +117,7 @@ func (e *evaluator) person(i int) Result {
 	judged := make([]Access, 0, len(accesses))
 	for _, a := range accesses {
 		n := j.needs(a)
-		asked, reportOnly = asked || n.tenant == Yes, reportOnly || n.reportOnly
+		asked, reportOnly = asked || n.tenant == Yes || n.defaults, reportOnly || n.reportOnly
 		w, b := j.outcome(a, n, true), j.outcome(a, n, false)
 		judged = append(judged, Access{App: a.app.AppID, Attended: a.attended, Verdict: w, AtBest: b})
 		if w.Worse(worst) {
@@ -169,7 +169,7 @@ func (j *judgement) in(group string) Answer { return j.e.circle.in(j.i, group) }
 
 // olderPolicy are the configurations that the policies of before the migration may allow
 // as well (Entra, how-to-authentication-methods-manage).
-var olderPolicy = []string{"sms", "voice", "microsoftauthenticator", "softwareoath", "hardwareoath"}
+var olderPolicy = []string{"sms", "voice", authenticatorApp, "softwareoath", "hardwareoath"}
 
 func (j *judgement) allows(configuration string) Answer {
 	policy := &j.e.s.Policies.Methods
@@ -197,6 +197,9 @@ func (j *judgement) means() {
 	for _, m := range methods {
 		serves, services := No, m.services()
 		for _, s := range services {
+			if m == SoftwareCode && s.configuration == authenticatorApp && !slices.ContainsFunc(methods, Method.app) {
+				continue // codes of another program
+			}
 			a := j.allows(s.configuration)
 			if !m.known() || m == Certificate {
 				a = a.and(Unknown)
@@ -345,8 +348,10 @@ type needs struct {
 	mfa       Answer
 	strengths map[string]Answer // by id
 	blocks    bool
-	// tenant is whether the tenant's own policies ask.
+	// tenant is whether the tenant's own policies ask, defaults whether it has security
+	// defaults on.
 	tenant     Answer
+	defaults   bool
 	reportOnly bool
 }
 
@@ -362,31 +367,49 @@ func (j *judgement) needs(a access) needs {
 	}
 	switch j.e.s.Policies.SecurityDefaults {
 	case Yes:
-		n.tenant = Yes
+		n.defaults, n.tenant = true, Yes
+		// Everybody registers; who has, and is no administrator, is asked when Microsoft
+		// finds it necessary, and always for Azure (Entra, security-defaults).
+		if a.other() && j.mfa == Yes && !slices.ContainsFunc(j.p.Roles, func(r Role) bool { return r.Active }) {
+			n.tenant = Unknown
+		}
 		j.because(Reason{Code: BySecurityDefaults})
 	case No:
 	default:
 		n.tenant = n.tenant.or(Unknown)
-		j.missing(FactSecurityDefaults)
 	}
-	switch own := j.p.PerUserMFA.required(); own {
+	switch j.p.PerUserMFA.required() {
 	case Yes:
 		n.tenant = Yes
 		j.because(Reason{Code: ByPerUserMFA, Detail: string(j.p.PerUserMFA)})
 	case No:
 	default:
 		n.tenant = n.tenant.or(Unknown)
-		j.missing(FactPerUserMFA)
 	}
 	if j.e.s.Missing(FactConditional) {
 		n.tenant = n.tenant.or(Unknown)
-		j.missing(FactConditional)
 	}
 	for _, p := range j.e.policies {
 		j.policy(p, a, &n)
 	}
-	n.mfa = n.mfa.or(n.tenant)
+	if n.mfa = n.mfa.or(n.tenant); n.mfa != Yes {
+		j.wonder()
+	}
 	return n
+}
+
+// wonder tells the facts whose absence leaves open whether anything asks.
+func (j *judgement) wonder() {
+	s := j.e.s
+	if d := s.Policies.SecurityDefaults; d != Yes && d != No {
+		j.missing(FactSecurityDefaults)
+	}
+	if j.p.PerUserMFA.required() == Unknown {
+		j.missing(FactPerUserMFA)
+	}
+	if s.Missing(FactConditional) {
+		j.missing(FactConditional)
+	}
 }
 
 // policy adds what one Conditional Access policy asks for.
@@ -628,18 +651,18 @@ func (e *evaluator) notes() []Note {
 			enforced++
 		}
 		if len(p.Risks) > 0 && p.State != PolicyDisabled {
-			add(Note{Code: RiskPolicy, About: p.ID, Detail: p.DisplayName + ": " + strings.Join(p.Risks, "; ")})
+			add(Note{Code: RiskPolicy, About: p.ID, Detail: "the policy " + p.DisplayName + " asks of risky sign-ins only, which nobody can foresee: " + strings.Join(p.Risks, "; ")})
 		}
 	}
 	if s.Policies.SecurityDefaults == Yes && enforced > 0 {
-		add(Note{Code: DefaultsAndPolicies, Count: enforced})
+		add(Note{Code: DefaultsAndPolicies, Count: enforced, Detail: "security defaults are on beside enforced Conditional Access policies, which Microsoft does not allow: what was read is of two moments, read again"})
 	}
 	if len(s.BreakGlass) == 0 {
 		add(Note{Code: NoBreakGlass, Detail: "no break-glass account is configured, so none is checked"})
 	}
 	for _, id := range s.BreakGlass {
 		if _, ok := e.circle.index[id]; !ok {
-			add(Note{Code: MissingBreakGlass, About: string(id), Detail: "configured as break-glass account and not in the tenant"})
+			add(Note{Code: MissingBreakGlass, About: string(id), Detail: "break-glass account " + string(id) + " is configured and not in the tenant"})
 		}
 	}
 	apps, identities := 0, 0
@@ -656,7 +679,7 @@ func (e *evaluator) notes() []Note {
 		add(Note{Code: ExemptIdentities, Count: identities, Detail: fmt.Sprintf("%d managed identities are not asked for MFA", identities)})
 	}
 	for _, g := range s.Gaps {
-		add(Note{Code: GapNote, About: string(g.Fact), Detail: g.Why})
+		add(Note{Code: GapNote, About: string(g.Fact), Detail: "not known: " + string(g.Fact) + " (" + g.Why + ")"})
 	}
 	add(Note{Code: AzureRolesUnseen, Detail: "roles in Azure subscriptions are not in the directory: whoever holds one counts when the sign-in log shows them"})
 	return list

@@ -50,6 +50,13 @@ const (
 	modeOther       mode = "" // serves MFA, and no strength that we can tell
 )
 
+// authenticatorApp is the configuration of the Authenticator app, whose codes it allows as
+// well.
+const authenticatorApp = "microsoftauthenticator"
+
+// app reports whether the method shows that the Authenticator app is registered.
+func (m Method) app() bool { return m == AuthenticatorPush || m == AuthenticatorPhone }
+
 // service is a way in which a method serves, and the configuration that allows it; empty
 // where no policy can forbid it.
 type service struct {
@@ -66,11 +73,11 @@ func (m Method) services() []service {
 	case AlternateMobilePhone, OfficePhone:
 		return []service{{modeVoice, "voice"}}
 	case AuthenticatorPush:
-		return []service{{modePush, "microsoftauthenticator"}}
+		return []service{{modePush, authenticatorApp}}
 	case AuthenticatorPhone:
-		return []service{{modeDevicePush, "microsoftauthenticator"}}
+		return []service{{modeDevicePush, authenticatorApp}}
 	case SoftwareCode:
-		return []service{{modeSoftware, "softwareoath"}, {modeSoftware, "microsoftauthenticator"}}
+		return []service{{modeSoftware, "softwareoath"}, {modeSoftware, authenticatorApp}}
 	case HardwareCode:
 		return []service{{modeHardware, "hardwareoath"}}
 	case SecurityKey, "fido2SecurityKey":
@@ -116,7 +123,7 @@ func (m Method) PhishingResistant() bool {
 // interrupt are the configurations whose methods people can register while a sign-in
 // waits for it (Entra, concept-registration-mfa-sspr-combined).
 var interrupt = []service{
-	{modePush, "microsoftauthenticator"}, {modeSoftware, "microsoftauthenticator"}, {modeSoftware, "softwareoath"},
+	{modePush, authenticatorApp}, {modeSoftware, authenticatorApp}, {modeSoftware, "softwareoath"},
 	{modeSMS, "sms"}, {modeVoice, "voice"}, {modeOther, "external"},
 }
 

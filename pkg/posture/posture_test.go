@@ -355,7 +355,7 @@ func TestChanges(t *testing.T) {
 	q := posture.Question{At: today, Phase: posture.Phase2}
 	a, _ := posture.Evaluate(s, q)
 	b, _ := posture.Evaluate(changed, q)
-	if d := cmp.Diff([]posture.Shift{{Person: 0, From: posture.OutOfScope, To: posture.Prompted}}, posture.Shifts(a, b)); d != "" {
+	if d := cmp.Diff([]posture.Shift{{Person: 0, From: posture.OutOfScope, FromAtBest: posture.OutOfScope, To: posture.Prompted, ToAtBest: posture.Prompted}}, posture.Shifts(a, b)); d != "" {
 		t.Error(d)
 	}
 	if _, err := s.With(enforce, posture.SecurityDefaults{On: true}); !errors.Is(err, posture.ErrDefaultsBesidePolicies) {

@@ -45,7 +45,7 @@ type Gatherer struct {
 	// It serves the estimate only.
 	Pace time.Duration
 	Now  func() time.Time
-	// Sleep returns nil after d, or the error of ctx.
+	// Sleep waits in the place of package function Sleep; nil leaves it to that.
 	Sleep func(ctx context.Context, d time.Duration) error
 	// Progress is told after every page; it may be nil.
 	Progress func(Progress)
@@ -162,6 +162,9 @@ func one[T any](name string, fact posture.Fact, read func(context.Context) (T, e
 func (g Gatherer) Snapshot(ctx context.Context) (posture.Snapshot, error) {
 	if g.Window == 0 {
 		g.Window = DefaultWindow
+	}
+	if g.Sleep == nil {
+		g.Sleep = Sleep
 	}
 	run := &gathering{
 		Gatherer: g, s: &posture.Snapshot{BreakGlass: g.BreakGlass, Groups: map[string]posture.Group{}, Roles: map[string]string{}},
@@ -448,12 +451,10 @@ func (g *gathering) planLastSignIns() {
 	g.steps = append(g.steps, s)
 }
 
-// groupPage is a page of a group's members.
+// groupPage is a group's name, or a page of its members.
 type groupPage struct {
 	Name    string            `json:"name,omitempty"`
-	Members []identity.UserID `json:"members"`
-	// None is true when no group has the id.
-	None bool `json:"none,omitempty"`
+	Members []identity.UserID `json:"members,omitempty"`
 }
 
 // planGroups reads the groups that policies and roles name.
@@ -493,31 +494,29 @@ func (g *gathering) planGroups() {
 		}
 	}
 	for _, id := range sorted(wanted) {
-		name := ""
+		const members = "members" // leads from the name to the first page of them
 		s := list("group "+id, posture.FactGroups, func(ctx context.Context, link string) (sweep.Page[groupPage], error) {
 			if link == "" {
-				var err error
-				if name, err = g.Tenant.GroupName(ctx, id); errors.Is(err, identity.ErrNotFound) {
-					return sweep.Page[groupPage]{Items: []groupPage{{None: true}}}, nil
-				} else if err != nil {
-					return sweep.Page[groupPage]{}, err
+				name, err := g.Tenant.GroupName(ctx, id)
+				if errors.Is(err, identity.ErrNotFound) {
+					return sweep.Page[groupPage]{}, nil
 				}
-				g.progress.Calls++
+				return sweep.Page[groupPage]{Items: []groupPage{{Name: name}}, Next: members}, err
 			}
-			p, err := g.Tenant.GroupMembers(ctx, id, link)
-			return sweep.Page[groupPage]{Items: []groupPage{{Name: name, Members: p.Items}}, Next: p.Next}, err
+			p, err := g.Tenant.GroupMembers(ctx, id, strings.TrimPrefix(link, members))
+			return sweep.Page[groupPage]{Items: []groupPage{{Members: p.Items}}, Next: p.Next}, err
 		}, func(items []groupPage) {
+			group := g.s.Groups[id]
 			for _, p := range items {
-				group := g.s.Groups[id] // nobody is in a group that is gone
-				group.DisplayName = p.Name
+				group.DisplayName += p.Name
 				for _, m := range p.Members {
 					if person := g.person(m); person != nil {
 						m = person.ID // the same copy
 					}
 					group.Members = append(group.Members, m)
 				}
-				g.s.Groups[id] = group
 			}
+			g.s.Groups[id] = group // nobody is in a group that is gone
 		})
 		s.left = 2
 		g.steps = append(g.steps, s)
@@ -715,5 +714,17 @@ func (g *gathering) tell() {
 	g.progress.Steps = len(g.steps)
 	if g.Progress != nil {
 		g.Progress(g.progress)
+	}
+}
+
+// Sleep returns nil after d, or the error of ctx if that ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

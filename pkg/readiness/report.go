@@ -58,7 +58,9 @@ type Shift struct {
 	ID                identity.UserID `json:"id"`
 	UserPrincipalName string          `json:"userPrincipalName"`
 	From              posture.Verdict `json:"from"`
+	FromAtBest        posture.Verdict `json:"fromAtBest"`
 	To                posture.Verdict `json:"to"`
+	ToAtBest          posture.Verdict `json:"toAtBest"`
 }
 
 // Counts are numbers of people by verdict; every verdict is there.
@@ -185,7 +187,7 @@ func NewReport(s posture.Snapshot, q posture.Question, trend []Point, changes ..
 		}
 		for _, x := range posture.Shifts(e, after) {
 			p := s.People[x.Person]
-			r.Shifts = append(r.Shifts, Shift{ID: p.ID, UserPrincipalName: p.UserPrincipalName, From: x.From, To: x.To})
+			r.Shifts = append(r.Shifts, Shift{ID: p.ID, UserPrincipalName: p.UserPrincipalName, From: x.From, FromAtBest: x.FromAtBest, To: x.To, ToAtBest: x.ToAtBest})
 		}
 		s, e, r.Notes = changed, after, after.Notes
 	}

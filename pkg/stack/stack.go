@@ -220,6 +220,15 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.options = o
+	// The tool reads the tenant as this function would.
+	settings, err := s.Environment("readiness-report")
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.Dir, "readiness-report.env")
+	if err := os.WriteFile(file, []byte(strings.Join(settings, "\n")+"\n"), 0o600); err != nil {
+		return err
+	}
 	if o.SimulatorsOnly {
 		return nil
 	}
@@ -416,6 +425,8 @@ func (s *Stack) Environment(name string) ([]string, error) {
 		"MFAFLOW_PROTECTED_ACCOUNTS=" + strings.Join(breakGlass[:], ","),
 		"MFAFLOW_CLIENT_STATE_KEYS=local:" + s.clientStateKey.Reveal(),
 		"MFAFLOW_OPERATOR_TOKEN_FILE=" + s.TokenFile(),
+		"MFAFLOW_BREAK_GLASS_ACCOUNTS=" + strings.Join(breakGlass[:], ","),
+		"MFAFLOW_REPORTS_URL=file://" + filepath.ToSlash(s.Dir) + "/reports",
 		"MFAFLOW_NOTIFICATION_URL=" + s.origin("graph-notifications"),
 		"MFAFLOW_POLL=risky-users,detections,sign-ins", // employment comes from the HR system
 		// Long enough to see it wait, short enough to wait for.

@@ -20,7 +20,7 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 			"GET /sim/users", "GET /sim/apps", "GET /sim/mailboxes", "GET /sim/mailboxes/{address}", "GET|DELETE /sim/requests",
 			"GET|POST|DELETE /sim/faults", "DELETE /sim/faults/{id}", "PUT /sim/throttle", "PUT /sim/latency",
 			"POST /sim/provision", "POST /sim/sign-in", "POST /sim/risk", "POST /sim/sign-ins", "POST /sim/detections",
-			"DELETE /sim/users/{user}", "GET /sim/subscriptions", "GET /sim/deliveries",
+			"DELETE /sim/users/{user}", "GET /sim/subscriptions", "GET /sim/deliveries", "POST /sim/evaluate",
 		}})
 	case r.Method == http.MethodGet && path == "/users":
 		writeJSON(w, http.StatusOK, s.people())
@@ -82,6 +82,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 			id, err := s.AddSignIn(in)
 			return map[string]string{"id": id}, err
 		})
+	case r.Method == http.MethodPost && path == "/evaluate":
+		control(w, r, func(a Attempt) (any, error) { return s.EvaluateSignIn(a) })
 	case r.Method == http.MethodPost && path == "/detections":
 		control(w, r, func(d Detection) (any, error) {
 			id, err := s.AddDetection(d)

@@ -55,3 +55,26 @@ func listDocuments(r *request, collection string, docs []Document, filterable ..
 		return nil
 	})
 }
+
+func findDocument(docs []Document, id string) (Document, int) {
+	for i, d := range docs {
+		if v, _ := d["id"].(string); strings.EqualFold(v, id) {
+			return d, i
+		}
+	}
+	return nil, -1
+}
+
+func entityDocument(r *request, context string, d Document) response {
+	body := maps.Clone(d)
+	body["@odata.context"] = r.context(context)
+	return ok(body)
+}
+
+func oneDocument(r *request, docs []Document, param, context string) (response, error) {
+	d, _ := findDocument(docs, r.params[param])
+	if d == nil {
+		return response{}, errNotFound(r.params[param])
+	}
+	return entityDocument(r, context, d), nil
+}

@@ -11,25 +11,25 @@ import (
 // Attempt is a sign-in to be judged: the password is right, the device is not managed,
 // and it comes from no known place.
 type Attempt struct {
-	User string // object id or userPrincipalName
-	App  string // client id of the application
-	Flow Flow
+	User string `json:"user"`  // object id or userPrincipalName
+	App  string `json:"appId"` // client id of the application
+	Flow Flow   `json:"flow"`
 	// Client is a member of clientAppTypes; a browser for an interactive sign-in and an
 	// app for the password grant when empty.
-	Client string
+	Client string `json:"clientAppType,omitempty"`
 	// Changes says that resources of Azure are to be created, changed or deleted, which
 	// phase 2 of Microsoft's own demand is about.
-	Changes bool
-	At      time.Time // the server's time when zero
+	Changes bool      `json:"changes,omitempty"`
+	At      time.Time `json:"at,omitzero"` // the server's time when zero
 }
 
 // Flow is how somebody signs in. The zero value is invalid.
-type Flow int
+type Flow string
 
 // Somebody sits in front of it, or a script sends a name and a password (ROPC).
 const (
-	Interactive Flow = iota + 1
-	PasswordGrant
+	Interactive   Flow = "interactive"
+	PasswordGrant Flow = "password-grant"
 )
 
 // Kinds of clients, as Conditional Access names them.
@@ -80,23 +80,23 @@ const (
 // Demand is one source that demands something of a sign-in, with the policy's id or, for
 // per-user MFA, its state.
 type Demand struct {
-	Source Source
-	Detail string
+	Source Source `json:"source"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // Outcome is what would happen.
 type Outcome struct {
-	Verdict Verdict
-	Reason  Reason
-	Code    int // of the sign-in log; 0 when the person is in
+	Verdict Verdict `json:"verdict"`
+	Reason  Reason  `json:"reason,omitempty"`
+	Code    int     `json:"errorCode"` // of the sign-in log; 0 when the person is in
 	// Methods are the combinations the person can use, such as "fido2" or
 	// "password,sms", for VerdictAfterMFA: those that meet every demand, or one for each
 	// if none does alone.
-	Methods []string
+	Methods []string `json:"methods,omitempty"`
 	// Register are the kinds of methods that would do, for VerdictMustRegister.
-	Register []string
-	Demands  []Demand
-	Policies []AppliedPolicy // all there are, report-only ones included
+	Register []string        `json:"register,omitempty"`
+	Demands  []Demand        `json:"demands,omitempty"`
+	Policies []AppliedPolicy `json:"policies,omitempty"` // all there are, report-only ones included
 }
 
 // Codes of sign-ins that end before the person is in (reference-error-codes).
@@ -164,7 +164,7 @@ func (s *Server) EvaluateSignIn(a Attempt) (Outcome, error) {
 	case PasswordGrant:
 		a.Client = cmp.Or(a.Client, ClientApp)
 	default:
-		return Outcome{}, fmt.Errorf("evaluate sign-in of %s: the flow is missing", a.User)
+		return Outcome{}, fmt.Errorf("evaluate sign-in of %s: the flow %q is neither interactive nor password-grant", a.User, a.Flow)
 	}
 	if !slices.Contains(clientTypes()[1:], a.Client) {
 		return Outcome{}, fmt.Errorf("evaluate sign-in of %s: there is no client %q", a.User, a.Client)

@@ -51,7 +51,7 @@ func startRules(t *testing.T, change func(*graph.Tenant), rules ...graph.Documen
 
 func (s *sim) judge(a graph.Attempt) graph.Outcome {
 	s.t.Helper()
-	if a.Flow == 0 {
+	if a.Flow == "" {
 		a.Flow = graph.Interactive
 	}
 	if a.App == "" {
@@ -223,6 +223,10 @@ func TestEvaluateMethodsAndPasses(t *testing.T) {
 		s := startRules(t, func(tn *graph.Tenant) { tn.Policies.TrustGuestMFA = true }, mfa())
 		if got := brief(s.judge(graph.Attempt{User: externalGuest})); got != "mfa [home]" {
 			t.Error(got)
+		}
+		a := s.as("readiness-report", "GET", "/v1.0/policies/crossTenantAccessPolicy/default", nil).want(t, 200, "")
+		if a.body["inboundTrust"].(map[string]any)["isMfaAccepted"] != true {
+			t.Errorf("trust %s", a.text)
 		}
 	})
 	t.Run("lockout and change of password", func(t *testing.T) {

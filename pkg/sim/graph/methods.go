@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -345,11 +346,7 @@ func (s *Server) getRequirements(r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	state := u.PerUserMFA
-	if state == "" {
-		state = "disabled"
-	}
-	return ok(map[string]any{"@odata.context": r.context(methodContext(u, "requirements")), "perUserMfaState": state}), nil
+	return ok(map[string]any{"@odata.context": r.context(methodContext(u, "requirements")), "perUserMfaState": cmp.Or(u.PerUserMFA, "disabled")}), nil
 }
 
 func (s *Server) patchRequirements(r *request) (response, error) {

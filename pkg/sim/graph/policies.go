@@ -3,65 +3,58 @@ package graph
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
 )
 
-const (
-	passConfigurationID   = "TemporaryAccessPass"
-	passConfigurationType = "#microsoft.graph.temporaryAccessPassAuthenticationMethodConfiguration"
-)
-
-func (s *Server) passConfiguration() Document {
-	p := s.dir.Policies.TemporaryAccessPass
-	return Document{
-		"@odata.type":              passConfigurationType,
-		"id":                       passConfigurationID,
-		"state":                    p.State,
-		"defaultLifetimeInMinutes": p.DefaultLifetime,
-		"defaultLength":            p.DefaultLength,
-		"minimumLifetimeInMinutes": p.MinimumLifetime,
-		"maximumLifetimeInMinutes": p.MaximumLifetime,
-		"isUsableOnce":             p.UsableOnce,
-		"includeTargets":           orEmptyTargets(p.IncludeTargets),
-		"excludeTargets":           excludeTargets(p.ExcludeTargets),
-	}
-}
-
-func orEmptyTargets(t []Target) []Target {
-	if t == nil {
-		return []Target{}
-	}
-	return t
-}
-
-// excludeTargets have no isRegistrationRequired.
-func excludeTargets(targets []Target) []map[string]string {
-	out := make([]map[string]string, 0, len(targets))
-	for _, t := range targets {
-		out = append(out, map[string]string{"id": t.ID, "targetType": t.TargetType})
-	}
-	return out
-}
-
-func (s *Server) configurations() []Document {
-	return append(slices.Clone(s.dir.Policies.MethodConfigurations), s.passConfiguration())
-}
-
 func (s *Server) getMethodsPolicy(r *request) (response, error) {
 	return ok(s.methodsPolicy(r)), nil
 }
 
+// betaOfPolicy are the properties that v1.0 does not have.
+func betaOfPolicy() []string {
+	return []string{"systemCredentialPreferences", "reportSuspiciousActivitySettings"}
+}
+
+// betaOfCampaign is the property of a registration campaign that v1.0 does not have.
+const betaOfCampaign = "enforceRegistrationAfterAllowedSnoozes"
+
 func (s *Server) methodsPolicy(r *request) Document {
-	body := maps.Clone(s.dir.Policies.AuthenticationMethods)
-	if body == nil {
-		body = Document{"id": "authenticationMethodsPolicy"}
+	body := s.dir.methodsPolicy()
+	if !r.beta() {
+		for _, name := range betaOfPolicy() {
+			delete(body, name)
+		}
+		enforcement, _ := body["registrationEnforcement"].(map[string]any)
+		if campaign, _ := enforcement[campaignProperty].(map[string]any); campaign[betaOfCampaign] != nil {
+			enforcement, campaign = maps.Clone(enforcement), maps.Clone(campaign)
+			delete(campaign, betaOfCampaign)
+			body["registrationEnforcement"], enforcement[campaignProperty] = enforcement, campaign
+		}
 	}
 	body["@odata.context"] = r.context("authenticationMethodsPolicy")
 	body["authenticationMethodConfigurations"] = s.configurations()
 	return body
 }
+
+// methodsPolicy is the policy with what was never set.
+func (d *directory) methodsPolicy() Document {
+	policy := Document{
+		"id": "authenticationMethodsPolicy",
+		"registrationEnforcement": map[string]any{campaignProperty: map[string]any{"state": "default", "snoozeDurationInDays": 1.0, "excludeTargets": []any{},
+			"includeTargets": []any{map[string]any{"id": allUsers, "targetType": "group", "targetedAuthenticationMethod": "microsoftAuthenticator"}}}},
+		"systemCredentialPreferences": map[string]any{"state": "default", "excludeTargets": []any{},
+			"includeTargets": []any{map[string]any{"id": allUsers, "targetType": "group"}}},
+		"reportSuspiciousActivitySettings": map[string]any{"state": "default", "voiceReportingCode": 0.0,
+			"includeTarget": map[string]any{"id": allUsers, "targetType": "group"}},
+	}
+	maps.Copy(policy, d.Policies.AuthenticationMethods)
+	return policy
+}
+
+const campaignProperty = "authenticationMethodsRegistrationCampaign"
 
 // patchMethodsPolicy is a partial update; absent fields keep their value.
 func (s *Server) patchMethodsPolicy(r *request) (response, error) {
@@ -69,15 +62,23 @@ func (s *Server) patchMethodsPolicy(r *request) (response, error) {
 	if err := r.decode(&body); err != nil {
 		return response{}, err
 	}
-	policy := maps.Clone(s.dir.Policies.AuthenticationMethods)
-	if policy == nil {
-		policy = Document{"id": "authenticationMethodsPolicy"}
+	policy := s.dir.methodsPolicy()
+	if enforcement, _ := body["registrationEnforcement"].(map[string]any); !r.beta() && enforcement != nil {
+		if campaign, _ := enforcement[campaignProperty].(map[string]any); campaign[betaOfCampaign] != nil {
+			return response{}, errMethod("Property '%s' does not exist on type 'microsoft.graph.authenticationMethodsRegistrationCampaign'.", betaOfCampaign)
+		}
 	}
 	for name, v := range body {
+		if slices.Contains(betaOfPolicy(), name) && !r.beta() {
+			return response{}, errMethod("Property '%s' does not exist on type 'microsoft.graph.authenticationMethodsPolicy'.", name)
+		}
 		switch name {
 		case "registrationEnforcement", "reconfirmationInDays", "policyMigrationState", "displayName", "description",
 			"systemCredentialPreferences", "reportSuspiciousActivitySettings":
 			policy[name] = merge(policy[name], v)
+			if err := s.dir.checkPolicyProperty(name, policy[name]); err != nil {
+				return response{}, err
+			}
 		case "@odata.type", "@odata.context", "id":
 		default:
 			return response{}, errMethod("Property '%s' cannot be updated.", name)
@@ -86,6 +87,103 @@ func (s *Server) patchMethodsPolicy(r *request) (response, error) {
 	policy["lastModifiedDateTime"] = r.now.Format(time.RFC3339)
 	s.dir.Policies.AuthenticationMethods = policy
 	return ok(s.methodsPolicy(r)), nil
+}
+
+// checkPolicyProperty refuses values that the pages on the resources do not have. The
+// texts are assumed.
+func (d *directory) checkPolicyProperty(name string, v any) error {
+	settings, isObject := v.(map[string]any)
+	switch name {
+	case "policyMigrationState":
+		if v != "preMigration" && v != "migrationInProgress" && v != "migrationComplete" {
+			return errMethod("Invalid value '%v' for policyMigrationState.", v)
+		}
+	case "reconfirmationInDays":
+		if n, isNumber := whole(v); v != nil && (!isNumber || n < 0) {
+			return errMethod("Invalid value '%v' for reconfirmationInDays.", v)
+		}
+	case "registrationEnforcement":
+		campaign, _ := settings[campaignProperty].(map[string]any)
+		return d.checkCampaign(campaign)
+	case "systemCredentialPreferences":
+		if !isObject || !advancedState(settings["state"]) {
+			return errMethod("Invalid value for systemCredentialPreferences.")
+		}
+		return d.checkTargets(name, settings["includeTargets"], settings["excludeTargets"])
+	case "reportSuspiciousActivitySettings":
+		if n, isNumber := whole(settings["voiceReportingCode"]); !isObject || !advancedState(settings["state"]) || settings["voiceReportingCode"] != nil && (!isNumber || n < 0) {
+			return errMethod("Invalid value for reportSuspiciousActivitySettings.")
+		}
+		if settings["includeTarget"] != nil {
+			return d.checkTargets(name, []any{settings["includeTarget"]})
+		}
+	}
+	return nil
+}
+
+// advancedState reports whether v is a member of advancedConfigState.
+func advancedState(v any) bool { return v == "default" || v == "enabled" || v == "disabled" }
+
+// whole reads an integer of a document, which comes from a request or from a file.
+func whole(v any) (int, bool) {
+	switch v := v.(type) {
+	case json.Number:
+		n, err := v.Int64()
+		return int(n), err == nil
+	case float64:
+		return int(v), v == math.Trunc(v)
+	}
+	return 0, false
+}
+
+// checkCampaign goes by the page on the authenticationMethodsRegistrationCampaign resource:
+// snoozing for 0 to 14 days. It names microsoftAuthenticator as the one method to push;
+// tools in production send fido2 too (CIPP).
+func (d *directory) checkCampaign(campaign map[string]any) error {
+	for name := range campaign {
+		switch name {
+		case "state", "snoozeDurationInDays", "includeTargets", "excludeTargets", "@odata.type":
+		case betaOfCampaign:
+			if _, isBool := campaign[name].(bool); !isBool && campaign[name] != nil {
+				return errMethod("Invalid value '%v' for %s.", campaign[name], name)
+			}
+		default:
+			return errMethod("Property '%s' does not exist on type 'microsoft.graph.authenticationMethodsRegistrationCampaign'.", name)
+		}
+	}
+	if !advancedState(campaign["state"]) {
+		return errMethod("Invalid value '%v' for the state of the registration campaign.", campaign["state"])
+	}
+	if days, isNumber := whole(campaign["snoozeDurationInDays"]); campaign["snoozeDurationInDays"] != nil && (!isNumber || days < 0 || days > 14) {
+		return errMethod("Invalid value '%v' for snoozeDurationInDays. It must be between 0 and 14.", campaign["snoozeDurationInDays"])
+	}
+	include, _ := campaign["includeTargets"].([]any)
+	for _, x := range include {
+		t, _ := x.(map[string]any)
+		if m := t["targetedAuthenticationMethod"]; m != "microsoftAuthenticator" && m != "fido2" {
+			return errMethod("Invalid value '%v' for targetedAuthenticationMethod.", m)
+		}
+	}
+	return d.checkTargets("registration campaign", campaign["includeTargets"], campaign["excludeTargets"])
+}
+
+// checkTargets refuses targets that are no users or groups, or that are not there.
+func (d *directory) checkTargets(of string, lists ...any) error {
+	for _, list := range lists {
+		if items, isList := list.([]any); list != nil && !isList || len(readTargets(items)) != len(items) {
+			return errMethod("Invalid targets of the %s.", of)
+		}
+		for _, t := range readTargets(list) {
+			switch {
+			case t.TargetType != "user" && t.TargetType != "group":
+				return errMethod("Invalid value '%s' for targetType of the %s.", t.TargetType, of)
+			case t.ID == allUsers:
+			case t.TargetType == "user" && d.byID[strings.ToLower(t.ID)] == nil, t.TargetType == "group" && d.group(t.ID) == nil:
+				return errMethod("The %s '%s' of the %s does not exist.", t.TargetType, t.ID, of)
+			}
+		}
+	}
+	return nil
 }
 
 // merge overlays objects member by member; anything else is replaced.
@@ -100,104 +198,6 @@ func merge(old, update any) any {
 		out[k] = merge(out[k], v)
 	}
 	return out
-}
-
-func (s *Server) listConfigurations(r *request) (response, error) {
-	return list(r, "policies/authenticationMethodsPolicy/authenticationMethodConfigurations", s.configurations()), nil
-}
-
-func findDocument(docs []Document, id string) (Document, int) {
-	for i, d := range docs {
-		if v, _ := d["id"].(string); strings.EqualFold(v, id) {
-			return d, i
-		}
-	}
-	return nil, -1
-}
-
-func (s *Server) getConfiguration(r *request) (response, error) {
-	d, _ := findDocument(s.configurations(), r.params["configuration"])
-	if d == nil {
-		return response{}, errMethodNotFound()
-	}
-	return entityDocument(r, "authenticationMethodConfigurations/$entity", d), nil
-}
-
-func entityDocument(r *request, context string, d Document) response {
-	body := maps.Clone(d)
-	body["@odata.context"] = r.context(context)
-	return ok(body)
-}
-
-// patchConfiguration must be told the derived type, as Graph documents.
-func (s *Server) patchConfiguration(r *request) (response, error) {
-	d, _ := findDocument(s.configurations(), r.params["configuration"])
-	if d == nil {
-		return response{}, errMethodNotFound()
-	}
-	var body Document
-	if err := r.decode(&body); err != nil {
-		return response{}, err
-	}
-	if given, _ := body["@odata.type"].(string); given != d["@odata.type"] {
-		return response{}, errMethod("The @odata.type of the authentication method configuration must be '%v'.", d["@odata.type"])
-	}
-	if v, given := body["state"]; given && v != "enabled" && v != "disabled" {
-		return response{}, errMethod("Invalid value for state.")
-	}
-	if strings.EqualFold(r.params["configuration"], passConfigurationID) {
-		return s.patchPassPolicy(body)
-	}
-	_, i := findDocument(s.dir.Policies.MethodConfigurations, r.params["configuration"])
-	updated := maps.Clone(d)
-	for name, v := range body {
-		if name != "id" {
-			updated[name] = v
-		}
-	}
-	s.dir.Policies.MethodConfigurations[i] = updated
-	s.dir.scopes = nil
-	return noContent(), nil
-}
-
-func (s *Server) patchPassPolicy(body Document) (response, error) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		return response{}, err
-	}
-	p := s.dir.Policies.TemporaryAccessPass
-	p.IncludeTargets, p.ExcludeTargets = slices.Clone(p.IncludeTargets), slices.Clone(p.ExcludeTargets)
-	if _, given := body["includeTargets"]; given {
-		p.IncludeTargets = nil
-	}
-	if _, given := body["excludeTargets"]; given {
-		p.ExcludeTargets = nil
-	}
-	if err := json.Unmarshal(data, &p); err != nil {
-		return response{}, errMethod("The request body does not match the type of the configuration.")
-	}
-	if err := p.validate(); err != nil {
-		return response{}, errMethod("Invalid Temporary Access Pass configuration: %s", err)
-	}
-	s.dir.Policies.TemporaryAccessPass, s.dir.scopes = p, nil
-	return noContent(), nil
-}
-
-// resetConfiguration reverts to the default. The simulator knows the pass's default only.
-func (s *Server) resetConfiguration(r *request) (response, error) {
-	if !strings.EqualFold(r.params["configuration"], passConfigurationID) {
-		return response{}, errMethodNotFound()
-	}
-	s.dir.Policies.TemporaryAccessPass, s.dir.scopes = defaultPassPolicy(), nil
-	return noContent(), nil
-}
-
-func oneDocument(r *request, docs []Document, param, context string) (response, error) {
-	d, _ := findDocument(docs, r.params[param])
-	if d == nil {
-		return response{}, errNotFound(r.params[param])
-	}
-	return entityDocument(r, context, d), nil
 }
 
 func (s *Server) getSecurityDefaults(r *request) (response, error) {

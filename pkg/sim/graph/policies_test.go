@@ -80,7 +80,7 @@ func TestMethodsPolicy(t *testing.T) {
 
 func TestAccessPolicies(t *testing.T) {
 	s := start(t)
-	if got := s.worker("GET", "/v1.0/identity/conditionalAccess/policies", nil).want(t, 200, "").ids(); len(got) != 2 {
+	if got := s.worker("GET", "/v1.0/identity/conditionalAccess/policies", nil).want(t, 200, "").ids(); len(got) != 4 {
 		t.Errorf("policies %v", got)
 	}
 	s.worker("GET", "/v1.0/identity/conditionalAccess/policies/60000000-0000-4000-8000-000000000002", nil).want(t, 200, "")

@@ -121,6 +121,7 @@ func newRoutes() routeTable {
 	add("GET", policy, ClassPolicy, readPolicy, (*Server).getMethodsPolicy)
 	add("PATCH", policy, ClassPolicy, writePolicy, (*Server).patchMethodsPolicy)
 	add("GET", policy+"/authenticationMethodConfigurations", ClassPolicy, readPolicy, (*Server).listConfigurations)
+	add("POST", policy+"/authenticationMethodConfigurations", ClassPolicy, writePolicy, (*Server).createConfiguration)
 	add("GET", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, readPolicy, (*Server).getConfiguration)
 	add("PATCH", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, writePolicy, (*Server).patchConfiguration)
 	add("DELETE", policy+"/authenticationMethodConfigurations/{configuration}", ClassPolicy, writePolicy, (*Server).resetConfiguration)
@@ -136,6 +137,7 @@ func newRoutes() routeTable {
 	add("GET", "/policies/identitySecurityDefaultsEnforcementPolicy", ClassPolicy, readSecurity, (*Server).getSecurityDefaults)
 	add("PATCH", "/policies/identitySecurityDefaultsEnforcementPolicy", ClassPolicy,
 		[]string{"Policy.Read.All+Policy.ReadWrite.SecurityDefaults", "Policy.Read.All+Policy.ReadWrite.ConditionalAccess"}, (*Server).patchSecurityDefaults)
+	add("GET", "/policies/crossTenantAccessPolicy/default", ClassPolicy, readSecurity, (*Server).getCrossTenantDefault)
 	add("GET", "/identity/conditionalAccess/policies", ClassProtection, readAccess, (*Server).listConditionalAccess)
 	add("GET", "/identity/conditionalAccess/policies/{policy}", ClassProtection, readAccess, (*Server).getConditionalAccess)
 	add("POST", "/identity/conditionalAccess/policies", ClassProtection, writeAccess, (*Server).createConditionalAccess)

@@ -56,7 +56,19 @@ type Behaviour struct {
 	// ReportDelay is the number of seconds after which a sign-in shows in the log; Graph
 	// takes minutes.
 	ReportDelay int `json:"reportDelaySeconds"`
+	// PerUserMFA is what GET /users answers when perUserMfaState is selected.
+	PerUserMFA PerUserSelect `json:"perUserMfaSelect"`
 }
+
+// PerUserSelect says whether a list of users tells their per-user MFA state.
+type PerUserSelect string
+
+// Tools in production select it (observed, CIPP); no page documents that property of the
+// user.
+const (
+	PerUserAnswered PerUserSelect = "answered"
+	PerUserRefused  PerUserSelect = "refused"
+)
 
 // PassOutsidePolicy says what a Temporary Access Pass request gets for a person whom the
 // policy does not include.
@@ -313,6 +325,9 @@ func (b *Behaviour) fillDefaults() {
 	if b.Notifications == 0 {
 		b.Notifications = 1
 	}
+	if b.PerUserMFA == "" {
+		b.PerUserMFA = PerUserAnswered
+	}
 	if b.Licence == "" {
 		b.Licence = LicenceP2
 	}
@@ -351,6 +366,11 @@ func (t *Tenant) validate() error {
 		}
 		if u.DefaultMethod != "" && u.method(u.DefaultMethod) == nil {
 			fail("user %s: default method %s is not registered", u.UserPrincipalName, u.DefaultMethod)
+		}
+		switch u.PerUserMFA {
+		case "", "disabled", "enabled", "enforced":
+		default:
+			fail("user %s: perUserMfaState %q does not exist", u.UserPrincipalName, u.PerUserMFA)
 		}
 		if u.Risk != nil {
 			if err := u.Risk.validate(); err != nil {
@@ -434,6 +454,7 @@ func (b Behaviour) validate() error {
 	check(b.ExpiredDelta == ExpiredGone || b.ExpiredDelta == ExpiredNotFound, "expiredDelta", b.ExpiredDelta)
 	check(b.DeltaPage > 0, "deltaPage", b.DeltaPage)
 	check(b.Licence == LicenceFree || b.Licence == LicenceP1 || b.Licence == LicenceP2, "licence", b.Licence)
+	check(b.PerUserMFA == PerUserAnswered || b.PerUserMFA == PerUserRefused, "perUserMfaSelect", b.PerUserMFA)
 	check(b.ReportDelay >= 0, "reportDelaySeconds", b.ReportDelay)
 	check(b.Notifications > 0, "notifications", b.Notifications)
 	check(b.SignInPreferences == PreferencesApplied || b.SignInPreferences == PreferencesIgnored, "signInPreferences", b.SignInPreferences)

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,6 +97,8 @@ func (u *User) property(name string) (any, bool) {
 		return timeOrNull(u.OnPremisesLastSyncDateTime), true
 	case "passwordProfile":
 		return map[string]any{"password": nil, "forceChangePasswordNextSignIn": u.ForceChangePassword}, true
+	case "perUserMfaState": // see Behaviour.PerUserMFA
+		return cmp.Or(u.PerUserMFA, "disabled"), true
 	case "signInActivity":
 		if u.SignInActivity == nil {
 			return nil, true
@@ -145,9 +148,17 @@ func (s *Server) user(r *request) (*User, error) {
 	return u, nil
 }
 
-// authoriseProperties refuses properties that need more than permission to read users.
-func authoriseProperties(r *request, q *query) error {
+// authoriseProperties refuses properties that need more than permission to read users,
+// and the per-user MFA state where the tenant does not tell it or in a filter, which
+// nobody was seen to use.
+func (s *Server) authoriseProperties(r *request, q *query) error {
 	names := slices.Clone(q.selected)
+	if slices.Contains(names, "perUserMfaState") && s.dir.Behaviour.PerUserMFA == PerUserRefused {
+		return errBadRequest("Parsing OData Select and Expand failed: Could not find a property named 'perUserMfaState' on type 'microsoft.graph.user'.")
+	}
+	if q.filter != nil && strings.Contains(q.filter.String(), "perUserMfaState") {
+		return errUnsupportedQuery("Unsupported or invalid query filter clause specified for property 'perUserMfaState'.")
+	}
 	if q.filter != nil {
 		names = append(names, q.filter.String())
 	}
@@ -186,7 +197,7 @@ func (s *Server) listUsers(r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	if err := authoriseProperties(r, q); err != nil {
+	if err := s.authoriseProperties(r, q); err != nil {
 		return response{}, err
 	}
 	people := s.dir.Users
@@ -236,7 +247,7 @@ func (s *Server) getUser(r *request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	if err := authoriseProperties(r, q); err != nil {
+	if err := s.authoriseProperties(r, q); err != nil {
 		return response{}, err
 	}
 	resp, err := userSchema().single(r, u, q.selected)

@@ -101,8 +101,8 @@ func TestListUsersPages(t *testing.T) {
 		}
 		next = link
 	}
-	if pages != 3 || len(got) != 26 {
-		t.Errorf("%d people on %d pages, want 26 on 3", len(got), pages)
+	if pages != 4 || len(got) != 36 {
+		t.Errorf("%d people on %d pages, want 36 on 4", len(got), pages)
 	}
 	seen := make(map[string]bool)
 	for _, id := range got {
@@ -279,7 +279,7 @@ func TestOrderCountAndReports(t *testing.T) {
 	s.worker("GET", "/v1.0/users?$orderby="+url.QueryEscape("displayName sideways"), nil).want(t, 400, "BadRequest")
 	s.worker("GET", "/v1.0/users?$orderby=displayName"+filter, nil).want(t, 400, "Request_UnsupportedQuery")
 
-	if a := s.worker("GET", "/v1.0/users/$count", nil, eventual...).want(t, 200, ""); a.text != "28" {
+	if a := s.worker("GET", "/v1.0/users/$count", nil, eventual...).want(t, 200, ""); a.text != "39" {
 		t.Errorf("count %q", a.text)
 	}
 	if a := s.worker("GET", "/v1.0/users/$count?"+filter[1:], nil, eventual...).want(t, 200, ""); a.text != "9" {

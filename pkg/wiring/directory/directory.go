@@ -14,10 +14,15 @@ func Open(a config.App, d config.Directory) (*graph.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return graph.New(graph.Options{Credential: credential, BaseURL: d.GraphURL, Budget: Budget(d)})
+}
+
+// Budget is what the settings allow.
+func Budget(d config.Directory) graph.Budget {
 	var budget graph.Budget
 	if d.GraphBudget == config.BudgetDocumented {
 		budget = graph.DocumentedBudget()
 	}
 	budget.Workers = d.GraphWorkers
-	return graph.New(graph.Options{Credential: credential, BaseURL: d.GraphURL, Budget: budget})
+	return budget
 }

@@ -1,0 +1,40 @@
+// Command readiness-report finds out whom the enforcement of MFA will block, and keeps a
+// report of it.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"mfaflow/pkg/config"
+	"mfaflow/pkg/files"
+	"mfaflow/pkg/readiness"
+	"mfaflow/pkg/wiring"
+	"mfaflow/pkg/wiring/directory"
+)
+
+func main() { wiring.Main("readiness-report", run) }
+
+func run(ctx context.Context, cfg config.ReadinessReport, log *slog.Logger) error {
+	tenant, err := directory.Open(cfg.App, cfg.Directory)
+	if err != nil {
+		return err
+	}
+	broker, err := wiring.Broker(cfg.Broker, cfg.App)
+	if err != nil {
+		return err
+	}
+	folder, _ := cfg.ReportsURL.Folder()
+	store := files.Folder(folder)
+	return wiring.Readiness{
+		Broker: broker, Locking: cfg.Locking, Idle: tenant.Close, Log: log,
+		Reporter: readiness.Reporter{
+			Gatherer: readiness.Gatherer{
+				Tenant: tenant, Store: store, BreakGlass: cfg.BreakGlassAccounts, Window: cfg.SignInWindow,
+				Pace: directory.Budget(cfg.Directory).ReportPace(), Now: time.Now,
+			},
+			Store: store, FlagsQueue: cfg.FlagsQueue, Phase: cfg.Phase(), Every: cfg.ReadinessInterval, Now: time.Now, Log: log,
+		},
+	}.Run(ctx)
+}

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"mfaflow/pkg/posture"
+)
+
+// Readiness says how a tenant's readiness for MFA is judged.
+type Readiness struct {
+	BreakGlassAccounts ObjectIDs     `split_words:"true" desc:"Object ids of the emergency access accounts"`
+	SignInWindow       time.Duration `split_words:"true" default:"720h" desc:"How far back the sign-in log is read, 1h to 720h"`
+	ReadinessPhase     int           `split_words:"true" default:"2" desc:"Phase of Microsoft's enforcement up to which people are judged, 1 or 2"`
+}
+
+// Phase is the phase that people are judged for.
+func (c Readiness) Phase() posture.Phase { return posture.Phase(c.ReadinessPhase) }
+
+func (c Readiness) check(p *SettingsError) {
+	p.duration("SIGN_IN_WINDOW", c.SignInWindow, time.Hour, 30*24*time.Hour)
+	if c.Phase() != posture.Phase1 && c.Phase() != posture.Phase2 {
+		p.add("READINESS_PHASE", "is neither 1 nor 2")
+	}
+}
+
+// ReportsURL is where files are kept. There are folders; the URL leaves room for more.
+type ReportsURL string
+
+// Folder is the path of the folder.
+func (u ReportsURL) Folder() (string, bool) {
+	parsed, err := url.Parse(string(u))
+	if err != nil || parsed.Scheme != "file" || parsed.Host != "" || parsed.RawQuery != "" || parsed.Fragment != "" || !filepath.IsAbs(parsed.Path) {
+		return "", false
+	}
+	return filepath.Clean(parsed.Path), true
+}
+
+// ReadinessReport are the settings of the readiness-report function.
+type ReadinessReport struct {
+	Logging
+	Broker
+	App
+	Directory
+	FlagsQueue string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
+	Locking
+	Readiness
+	ReportsURL        ReportsURL    `split_words:"true" required:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder"`
+	ReadinessInterval time.Duration `split_words:"true" default:"24h" desc:"Time between two reports, 1h to 720h; a run in between goes on with an unfinished one"`
+}
+
+func (c *ReadinessReport) problems() SettingsError {
+	var p SettingsError
+	c.Broker.check(&p)
+	c.App.check(&p)
+	c.Directory.check(&p)
+	p.queues([]string{"FLAGS_QUEUE"}, c.FlagsQueue)
+	c.Locking.check(&p)
+	c.Readiness.check(&p)
+	if _, ok := c.ReportsURL.Folder(); !ok {
+		p.add("REPORTS_URL", "is not the URL of a folder such as file:///var/lib/mfaflow/reports")
+	}
+	p.duration("READINESS_INTERVAL", c.ReadinessInterval, time.Hour, 30*24*time.Hour)
+	return p
+}
+
+// ReadinessTool are the settings of mfaflow readiness, which are those of the function as
+// far as it needs them.
+type ReadinessTool struct {
+	App
+	Directory
+	Readiness
+	ReportsURL ReportsURL `split_words:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder"`
+}
+
+func (c *ReadinessTool) problems() SettingsError {
+	var p SettingsError
+	c.App.check(&p)
+	c.Directory.check(&p)
+	c.Readiness.check(&p)
+	if _, ok := c.ReportsURL.Folder(); c.ReportsURL != "" && !ok {
+		p.add("REPORTS_URL", "is not the URL of a folder such as file:///var/lib/mfaflow/reports")
+	}
+	return p
+}

@@ -1,0 +1,142 @@
+package graph_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"mfaflow/pkg/graph"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/posture"
+	"mfaflow/pkg/readiness"
+	sim "mfaflow/pkg/sim/graph"
+)
+
+func report(t *testing.T, change func(*sim.Tenant)) (*graph.Client, *sim.Server) {
+	t.Helper()
+	people, err := sim.SampleTenant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(people)
+	s, err := sim.Start(t.Context(), sim.Options{Tenant: people})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return as(t, s, "readiness-report", s.URL()), s
+}
+
+// Words of Graph that nobody here knows are handed on, and conditions that say nothing are
+// none.
+func TestConditionalPolicies(t *testing.T) {
+	c, _ := report(t, func(people *sim.Tenant) {
+		people.Policies.ConditionalAccess = []sim.Document{{
+			"id": "60000000-0000-4000-8000-00000000000A", "displayName": "odd", "state": "enabledForSome",
+			"conditions": map[string]any{
+				"clientAppTypes": []any{"browser", "telepathy"},
+				"applications":   map[string]any{"includeApplications": []any{"All"}, "excludeApplications": []any{"797F4846-BA00-4FD7-BA43-DAC1F8F63013"}, "applicationFilter": nil},
+				"users": map[string]any{
+					"includeUsers": []any{"All"}, "excludeGroups": []any{"20000000-0000-4000-8000-00000000000A"},
+					"excludeGuestsOrExternalUsers": map[string]any{"guestOrExternalUserTypes": "internalGuest,b2bCollaborationGuest", "externalTenants": map[string]any{"membershipKind": "enumerated"}},
+				},
+				"locations":           map[string]any{"includeLocations": []any{"All"}, "excludeLocations": []any{"AllTrusted"}},
+				"platforms":           nil,
+				"devices":             map[string]any{"deviceFilter": nil},
+				"signInRiskLevels":    []any{},
+				"userRiskLevels":      []any{"high"},
+				"authenticationFlows": map[string]any{"transferMethods": "deviceCodeFlow"},
+				"weather":             map[string]any{"include": []any{"rain"}},
+			},
+			"grantControls": map[string]any{"operator": "AND", "builtInControls": []any{"mfa", "compliantDevice"}, "termsOfUse": []any{"x"},
+				"authenticationStrength": map[string]any{"id": "00000000-0000-0000-0000-000000000004"}},
+		}}
+	})
+	p, err := c.ConditionalPolicies(t.Context(), "")
+	if err != nil || len(p.Items) != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	got := p.Items[0]
+	switch {
+	case got.ID != "60000000-0000-4000-8000-00000000000a" || got.State != "enabledForSome":
+		t.Errorf("%s %s", got.ID, got.State)
+	case !slices.Equal(got.Exclude.Groups, []string{"20000000-0000-4000-8000-00000000000a"}) || !slices.Equal(got.Exclude.Guests, []string{"internalGuest", "b2bCollaborationGuest"}) || !got.Exclude.GuestTenants:
+		t.Errorf("%+v", got.Exclude)
+	case !slices.Equal(got.Apps.Exclude, []string{posture.AzureManagement}) || got.Apps.Filtered:
+		t.Errorf("%+v", got.Apps)
+	case !slices.Equal(got.Others, []string{"authenticationFlows", "weather"}) || !slices.Equal(got.Risks, []string{`userRiskLevels: "high"`}):
+		t.Errorf("%v %v", got.Others, got.Risks)
+	case !slices.Equal(got.Clients, []string{"browser", "telepathy"}) || !slices.Equal(got.Locations.Exclude, []string{"AllTrusted"}):
+		t.Errorf("%v %+v", got.Clients, got.Locations)
+	case !got.Grant.All || got.Grant.Others != 1 || got.Grant.Strength != "00000000-0000-0000-0000-000000000004":
+		t.Errorf("%+v", got.Grant)
+	}
+}
+
+// The bulk read of per-user MFA is not documented: refused, it is an error, and never
+// "disabled".
+func TestPerUserMFAInBulk(t *testing.T) {
+	c, s := report(t, func(*sim.Tenant) {})
+	p, err := c.PerUserMFA(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[posture.PerUserMFA]int{}
+	for _, i := range p.Items {
+		states[i.State]++
+	}
+	if states[posture.PerUserEnforced] == 0 || states[posture.PerUserDisabled] == 0 {
+		t.Errorf("%v", states)
+	}
+	if _, err := s.AddFault(sim.Fault{Path: "/users", Kind: sim.FaultStatus, Status: 400}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := c.PerUserMFA(t.Context(), ""); !errors.Is(err, identity.ErrRefused) || len(p.Items) > 0 {
+		t.Errorf("%d states, %v", len(p.Items), err)
+	}
+}
+
+func TestEnforcedSignIns(t *testing.T) {
+	at := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	c, _ := report(t, func(people *sim.Tenant) { people.Behaviour.ReportDelay = 0 })
+	q := readiness.SignInQuery{AppID: "04b07795-8ddb-461a-bbee-02f9e1bf7b46", Since: at.AddDate(0, 0, -30), Until: at}
+	p, err := c.EnforcedSignIns(t.Context(), q, "")
+	if err != nil || len(p.Items) != 5 {
+		t.Fatalf("%+v, %v", p.Items, err)
+	}
+	for _, i := range p.Items {
+		if i.Protocol != posture.ROPC || !i.Succeeded || i.User == "" {
+			t.Errorf("%+v", i)
+		}
+	}
+	q.Interactive = true
+	if p, err := c.EnforcedSignIns(t.Context(), q, ""); err != nil || len(p.Items) != 0 {
+		t.Errorf("%+v, %v", p.Items, err)
+	}
+	q.AppID = "' or 1 eq 1"
+	if _, err := c.EnforcedSignIns(t.Context(), q, ""); !errors.Is(err, identity.ErrRefused) {
+		t.Errorf("%v", err)
+	}
+	for _, link := range []string{"https://elsewhere.example/v1.0/x", "/v1.0/x"} {
+		q.AppID = posture.Portal
+		if _, err := c.EnforcedSignIns(t.Context(), q, link); !errors.Is(err, identity.ErrRefused) {
+			t.Errorf("%s: %v", link, err)
+		}
+	}
+}
+
+func TestGroupsOfNobody(t *testing.T) {
+	c, _ := report(t, func(*sim.Tenant) {})
+	if _, err := c.GroupName(context.WithoutCancel(t.Context()), "20000000-0000-4000-8000-999999999999"); !errors.Is(err, identity.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	if _, err := c.GroupMembers(t.Context(), "x", ""); !errors.Is(err, identity.ErrRefused) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,180 @@
+package readiness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"mfaflow/pkg/flag"
+	"mfaflow/pkg/posture"
+	"mfaflow/pkg/queue"
+	"mfaflow/pkg/telemetry"
+)
+
+// The files of the latest report.
+const (
+	LatestJSON = "latest/report.json"
+	LatestCSV  = "latest/report.csv"
+	LatestHTML = "latest/report.html"
+)
+
+// TrendLength is how many reports of the past a report shows.
+const TrendLength = 90
+
+const (
+	// remind is how often somebody who is still there is flagged again.
+	remind      = 30 * 24 * time.Hour
+	flaggedName = "flagged.json"
+	source      = "readiness-report"
+)
+
+// Sender puts messages on a queue. Nil means that the broker has accepted all of them.
+type Sender interface {
+	Send(ctx context.Context, queue string, msgs ...queue.Message) error
+}
+
+// Reporter makes a report now and then. All fields are required.
+type Reporter struct {
+	// Gatherer has the same Store.
+	Gatherer   Gatherer
+	Store      Store
+	Sender     Sender
+	FlagsQueue string
+	Phase      posture.Phase
+	// Every is the time between two reports.
+	Every time.Duration
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Run makes a report if one is due. A run that ctx ends before the report is made is no
+// failure: the next one goes on with what was read.
+func (r Reporter) Run(ctx context.Context) error {
+	now := r.Now().UTC()
+	trend, err := Trend(ctx, r.Store, TrendLength)
+	if err != nil {
+		return fmt.Errorf("read history: %w", err)
+	}
+	if n := len(trend); n > 0 && now.Sub(trend[n-1].TakenAt) < r.Every {
+		r.Log.InfoContext(ctx, "readiness", telemetry.KeyOutcome, "not due", "last", trend[n-1].TakenAt)
+		return nil
+	}
+	calls := 0
+	r.Gatherer.Progress = func(p Progress) {
+		calls = p.Calls
+		r.Log.DebugContext(ctx, "readiness", telemetry.KeyOutcome, "reading", "step", p.Step, "calls", p.Calls, "left", p.Left.String())
+	}
+	s, err := r.Gatherer.Snapshot(ctx)
+	if err != nil && ctx.Err() != nil {
+		r.Log.InfoContext(ctx, "readiness", telemetry.KeyOutcome, "goes on later", "calls", calls)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	report, err := NewReport(s, posture.Question{At: now, Phase: r.Phase}, trend)
+	if err != nil {
+		return err
+	}
+	if err := r.publish(ctx, report); err != nil {
+		return fmt.Errorf("keep report: %w", err)
+	}
+	flagged, err := r.flag(ctx, report)
+	if err != nil {
+		return fmt.Errorf("raise flags: %w", err)
+	}
+	// The point of the trend is last: without it the report is made again.
+	if err := Keep(ctx, r.Store, report); err != nil {
+		return fmt.Errorf("keep history: %w", err)
+	}
+	counts := report.Summary.Verdicts
+	r.Log.InfoContext(ctx, "readiness", telemetry.KeyOutcome, "done", "people", report.Summary.People, "blocked", counts[posture.Blocked],
+		"prompted", counts[posture.Prompted], "fine", counts[posture.Fine], "out_of_scope", counts[posture.OutOfScope],
+		"gaps", len(s.Gaps), "calls", calls, "flags", flagged)
+	return nil
+}
+
+func (r Reporter) publish(ctx context.Context, report Report) error {
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		LatestJSON: func(b *bytes.Buffer) error { return report.JSON(b) },
+		LatestCSV:  func(b *bytes.Buffer) error { return report.CSV(b) },
+		LatestHTML: func(b *bytes.Buffer) error { return report.HTML(b) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			return err
+		}
+		if err := r.Store.Put(ctx, name, b.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flag raises flags for break-glass accounts that may be locked out and for people who
+// are programs, each once until a while has passed. One that is sent and not noted down is
+// told again, at most once a day.
+func (r Reporter) flag(ctx context.Context, report Report) (int, error) {
+	told := map[string]time.Time{}
+	data, err := r.Store.Get(ctx, flaggedName)
+	if err == nil {
+		err = json.Unmarshal(data, &told)
+	} else if errors.Is(err, ErrNoFile) {
+		err = nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	still := map[string]time.Time{}
+	var messages []queue.Message
+	for _, p := range report.People {
+		cause, mark := flagOf(p)
+		if cause == "" {
+			continue
+		}
+		key := string(p.ID) + "~" + string(cause)
+		if at, ok := told[key]; ok && report.TakenAt.Sub(at) < remind {
+			still[key] = at
+			continue
+		}
+		still[key] = report.TakenAt
+		m, err := flag.Flag{
+			User: p.ID, Cause: cause, Reason: string(mark), Detail: fmt.Sprintf("when MFA is enforced: %s", p.Verdict), Source: source,
+			Key: source + ":" + report.TakenAt.Format(time.DateOnly) + ":" + string(p.ID), At: report.TakenAt,
+		}.Message("")
+		if err != nil {
+			return 0, err
+		}
+		messages = append(messages, m)
+	}
+	for chunk := range slices.Chunk(messages, 50) {
+		if err := r.Sender.Send(ctx, r.FlagsQueue, chunk...); err != nil {
+			return 0, err
+		}
+	}
+	if data, err = json.Marshal(still); err != nil {
+		return 0, err
+	}
+	return len(messages), r.Store.Put(ctx, flaggedName, data)
+}
+
+// flagOf is what somebody is flagged for; nothing for most.
+func flagOf(p Person) (flag.Cause, posture.Mark) {
+	for _, m := range p.Marks {
+		switch m {
+		case posture.WeakBreakGlass, posture.DisabledBreakGlass:
+			return flag.BreakGlassWeak, m
+		case posture.ServiceAccount:
+			return flag.ServiceIdentity, m
+		default:
+		}
+	}
+	if p.Verdict == posture.Blocked && p.Has(posture.EmergencyAccount) {
+		return flag.BreakGlassWeak, posture.WeakBreakGlass
+	}
+	return "", ""
+}
