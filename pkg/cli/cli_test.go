@@ -68,6 +68,11 @@ func TestCommandLines(t *testing.T) {
 		"queue of both kinds":      {args: []string{"servicebus", "--queue", "a", "--session-queue", "a"}, code: 2, stderr: "Error: queue \"a\" is there twice\nTry: mfaflow servicebus --help\n"},
 		"negative throttle":        {args: []string{"graph", "--throttle", "-1"}, code: 2, stderr: "Error: --throttle is not 0 or a positive number\nTry: mfaflow graph --help\n"},
 		"throttle of no number":    {args: []string{"graph", "--throttle", "NaN"}, code: 2, stderr: "Error: --throttle is not 0 or a positive number\nTry: mfaflow graph --help\n"},
+		"generated for nobody":     {args: []string{"graph", "generate", "--users", "3"}, code: 2, stderr: "Error: --users is not 20 or more\nTry: mfaflow graph generate --help\n"},
+		"generated at no time":     {args: []string{"graph", "generate", "--now", "noon"}, code: 2, stderr: "Error: --now is not an RFC 3339 time, such as 2026-11-23T09:00:00Z\nTry: mfaflow graph generate --help\n"},
+		"generated to nowhere":     {args: []string{"graph", "generate", "-o", "/nowhere/tenant.json"}, code: 1, stderr: "no such file or directory"},
+		"generated":                {args: []string{"graph", "generate", "--users", "20", "--seed", "7", "--now", "2026-11-23T09:00:00Z"}, code: 0, stdout: "\"displayName\":\"Emergency Access 1\""},
+		"unknown of graph":         {args: []string{"graph", "genrate"}, code: 2, stderr: "genrate"},
 		"negative latency":         {args: []string{"graph", "--latency", "-1s"}, code: 2, stderr: "Error: --latency is negative\nTry: mfaflow graph --help\n"},
 
 		"valid event": {args: []string{"event", "validate", sample}, code: 0, stdout: sample + ": valid employee.joiner\n"},
@@ -278,6 +283,10 @@ func TestSend(t *testing.T) {
 
 // A simulator says first where it is, answers there, and ends with the context.
 func TestSimulators(t *testing.T) {
+	tenant := filepath.Join(t.TempDir(), "tenant.json")
+	if got := run(t, "", nil, "graph", "generate", "--users", "50", "-o", tenant); got.code != 0 || got.stdout != "" || !strings.Contains(got.stderr, "tenant.json: 50 users, ") {
+		t.Fatalf("generate: %+v", got)
+	}
 	for name, c := range map[string]struct {
 		args  []string
 		first []string // what the lines begin with
@@ -290,6 +299,11 @@ func TestSimulators(t *testing.T) {
 		},
 		"graph": {
 			args:  []string{"graph"},
+			first: []string{"GRAPH_URL=http://127.0.0.1:", "GRAPH_AUTHORITY_URL=https://127.0.0.1:", "GRAPH_CA_FILE=", "GRAPH_TENANT_ID="},
+			probe: func(lines []string) string { return strings.TrimPrefix(lines[0], "GRAPH_URL=") + "/sim/users" },
+		},
+		"graph of a generated tenant": {
+			args:  []string{"graph", "--tenant", tenant},
 			first: []string{"GRAPH_URL=http://127.0.0.1:", "GRAPH_AUTHORITY_URL=https://127.0.0.1:", "GRAPH_CA_FILE=", "GRAPH_TENANT_ID="},
 			probe: func(lines []string) string { return strings.TrimPrefix(lines[0], "GRAPH_URL=") + "/sim/users" },
 		},

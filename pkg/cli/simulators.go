@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -91,5 +92,51 @@ func newGraph() *cobra.Command {
 	f.Float64Var(&o.Throttle.Factor, "throttle", 0, "throttle with the documented budgets times this; 0 does not throttle")
 	f.BoolVar(&o.PlainCallbacks, "plain-callbacks", false, "accept notification URLs with http on loopback, which Graph never does")
 	f.DurationVar(&o.Latency, "latency", 0, "added to every answer")
+	c.AddCommand(newGenerate())
+	return c
+}
+
+func newGenerate() *cobra.Command {
+	var (
+		o           simgraph.GenerateOptions
+		now, output string
+	)
+	c := &cobra.Command{
+		Use:   "generate",
+		Short: "Write the file of a believable tenant",
+		Long: "Make up a tenant in the middle of its way to multifactor authentication and write it as a file that\n" +
+			"mfaflow graph --tenant serves. The same flags give the same tenant.",
+		Example: "  mfaflow graph generate --users 100000 --seed 7 -o tenant.json\n  mfaflow graph --tenant tenant.json",
+		Args:    checked(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if o.Users < simgraph.FewestUsers {
+				return &usageError{fmt.Errorf("--users is not %d or more", simgraph.FewestUsers)}
+			}
+			o.Now = time.Now()
+			if now != "" {
+				if o.Now, err = time.Parse(time.RFC3339, now); err != nil {
+					return &usageError{errors.New("--now is not an RFC 3339 time, such as 2026-11-23T09:00:00Z")}
+				}
+			}
+			tenant := simgraph.Generate(o)
+			if output == "" {
+				return tenant.Write(cmd.OutOrStdout())
+			}
+			file, err := os.OpenFile(output, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(tenant.Write(file), file.Close()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d users, %d groups, %d sign-ins\n", output, len(tenant.Users), len(tenant.Groups), len(tenant.SignIns))
+			return err
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.Users, "users", 1000, "accounts of all kinds")
+	f.Uint64Var(&o.Seed, "seed", 1, "what the tenant is drawn from")
+	f.StringVar(&now, "now", "", "when the sign-in log ends, as RFC 3339; default: now, which makes every file another")
+	f.StringVarP(&output, "output", "o", "", "file to write; default: standard output")
 	return c
 }

@@ -1,6 +1,9 @@
 package graph
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // application is a client of Microsoft's own that every tenant knows, with the resource
 // that a sign-in to it is for.
@@ -47,13 +50,18 @@ func applications() []application {
 
 // knownApplication finds a client of Microsoft's by its id.
 func knownApplication(id string) (application, bool) {
-	for _, a := range applications() {
-		if strings.EqualFold(a.id, id) {
-			return a, true
-		}
-	}
-	return application{}, false
+	a, known := applicationsByID()[strings.ToLower(id)]
+	return a, known
 }
+
+// applicationsByID is asked for every entry of a log.
+var applicationsByID = sync.OnceValue(func() map[string]application {
+	byID := make(map[string]application)
+	for _, a := range applications() {
+		byID[a.id] = a
+	}
+	return byID
+})
 
 // enforcement is when Microsoft demands multifactor authentication for an application
 // whatever the tenant's policies say. The zero value is never.

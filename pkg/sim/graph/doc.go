@@ -6,6 +6,9 @@
 // library only. What differs between documentation and observation is a switch in
 // [Behaviour]; what could not be verified carries the word "assumed" beside it.
 //
+// [Server.EvaluateSignIn] says what Entra would do with a sign-in under the tenant's
+// policies, and [Generate] makes up tenants of any size.
+//
 // It also calls out, to the notification URLs of subscriptions: on its own goroutine and
 // by its own clock, or when [Server.Deliver] is called.
 //

@@ -143,7 +143,8 @@ func phaseTwo() time.Time { return time.Date(2025, 10, 1, 0, 0, 0, 0, time.UTC) 
 //     ("Enable per-user multifactor authentication").
 //   - Microsoft's own demand: whatever the tenant's policies exclude, every account but
 //     that of directory synchronisation, at sign-in for the portals, for changes only with
-//     Azure CLI, PowerShell and the mobile app.
+//     Azure CLI, PowerShell and the mobile app. The Microsoft 365 admin center has no id on
+//     that page and is not known here.
 //
 // Assumed:
 //   - A condition on platform, location, device, risk of the sign-in, insider risk or flow

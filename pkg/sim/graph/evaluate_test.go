@@ -109,6 +109,8 @@ func TestEvaluateConditionalAccess(t *testing.T) {
 		"guests, internal":               {[]graph.Document{on(`{"includeUsers":["GuestsOrExternalUsers"]}`, allApps, blockControl, "")}, graph.Attempt{User: internalGuest}, "blocked-by-policy"},
 		"guests, member":                 {[]graph.Document{on(`{"includeUsers":["GuestsOrExternalUsers"]}`, allApps, blockControl, "")}, graph.Attempt{User: joiner}, "in"},
 		"kinds of guests":                {[]graph.Document{on(`{"includeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"internalGuest,serviceProvider"}}`, allApps, blockControl, "")}, graph.Attempt{User: externalGuest}, "in"},
+		"guests of listed tenants":       {[]graph.Document{on(`{"includeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"b2bCollaborationGuest","externalTenants":{"membershipKind":"enumerated","members":["x"]}}}`, allApps, blockControl, "")}, graph.Attempt{User: externalGuest}, "in"},
+		"guests of all tenants":          {[]graph.Document{on(`{"includeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"b2bCollaborationGuest","externalTenants":{"membershipKind":"all"}}}`, allApps, blockControl, "")}, graph.Attempt{User: externalGuest}, "blocked-by-policy"},
 		"excluded guests":                {[]graph.Document{on(`{"includeUsers":["All"],"excludeGuestsOrExternalUsers":{"guestOrExternalUserTypes":"b2bCollaborationGuest"}}`, allApps, blockControl, "")}, graph.Attempt{User: externalGuest}, "in"},
 		"all covers guests":              {[]graph.Document{on(allUsers, allApps, mfaControl, "")}, graph.Attempt{User: externalGuest}, "register [microsoftAuthenticator softwareOath phone]"},
 		"other application":              {[]graph.Document{on(allUsers, `{"includeApplications":["`+azureCLI+`"]}`, blockControl, "")}, graph.Attempt{User: joiner}, "in"},
@@ -164,6 +166,38 @@ func TestEvaluateMethodsAndPasses(t *testing.T) {
 		s := startRules(t, func(tn *graph.Tenant) { disable(tn, "Sms") }, mfa())
 		if got := brief(s.judge(graph.Attempt{User: phonesOnly})); got != "register [microsoftAuthenticator softwareOath]" {
 			t.Error(got)
+		}
+	})
+	t.Run("a security key that the policy forbids", func(t *testing.T) {
+		s := startRules(t, func(tn *graph.Tenant) { disable(tn, "Fido2") }, rule(t, "enabled", allUsers, allApps, phishingResistant, ""))
+		if got := brief(s.judge(graph.Attempt{User: sixMethods})); got != "mfa [windowsHelloForBusiness]" {
+			t.Error(got)
+		}
+	})
+	t.Run("a pass meets a policy on registering", func(t *testing.T) {
+		s := startRules(t, nil, rule(t, "enabled", allUsers, allApps, phishingResistant, ""),
+			rule(t, "enabled", allUsers, `{"includeUserActions":["urn:user:registersecurityinfo"]}`, `{"operator":"OR","builtInControls":["compliantDevice","mfa"]}`, ""))
+		s.issue(joiner, nil)
+		if got := brief(s.judge(graph.Attempt{User: joiner})); got != "register [fido2]" {
+			t.Error(got)
+		}
+	})
+	t.Run("a pass is no registration for security defaults", func(t *testing.T) {
+		s := startRules(t, func(tn *graph.Tenant) { tn.Policies.SecurityDefaults.IsEnabled = true })
+		s.issue(joiner, nil)
+		if got := brief(s.judge(graph.Attempt{User: joiner})); got != "register [microsoftAuthenticator softwareOath]" {
+			t.Error(got)
+		}
+	})
+	t.Run("the risk of the person", func(t *testing.T) {
+		s := startRules(t, nil, rule(t, "enabled", allUsers, allApps, blockControl, `,"userRiskLevels":["high"]`))
+		for level, want := range map[string]string{"high": "blocked-by-policy", "low": "in"} {
+			if err := s.SetRisk(joiner, level, "atRisk"); err != nil {
+				t.Fatal(err)
+			}
+			if got := brief(s.judge(graph.Attempt{User: joiner})); got != want {
+				t.Errorf("%s: %s, want %s", level, got, want)
+			}
 		}
 	})
 	t.Run("nothing may be registered", func(t *testing.T) {

@@ -9,13 +9,13 @@ import (
 
 // GenerateOptions say what tenant to make up.
 type GenerateOptions struct {
-	Users int // accounts of all kinds; 20 at least
+	Users int // accounts of all kinds; FewestUsers at least
 	Seed  uint64
 	Now   time.Time // the sign-in log ends here
 }
 
-// fewestUsers is what it takes for somebody of every kind.
-const fewestUsers = 20
+// FewestUsers is what it takes for somebody of every kind.
+const FewestUsers = 20
 
 // logDays is how long sign-in logs are kept with a paid edition.
 const logDays = 30
@@ -35,12 +35,13 @@ func Generate(o GenerateOptions) *Tenant {
 	if err != nil {
 		panic(err) // it is embedded
 	}
-	g := &generator{random: rand.New(rand.NewPCG(o.Seed, o.Seed^0x6d666166)), now: o.Now.UTC().Truncate(time.Second), total: max(o.Users, fewestUsers),
+	g := &generator{random: rand.New(rand.NewPCG(o.Seed, o.Seed^0x6d666166)), now: o.Now.UTC().Truncate(time.Second), total: max(o.Users, FewestUsers),
 		first: firstNames(), last: lastNames(), countries: countries(),
 		fold: strings.NewReplacer("ã", "a", "á", "a", "é", "e", "ë", "e", "í", "i", "ó", "o", "ø", "o", "ö", "o", "ü", "u", "ż", "z", "ń", "n")}
+	created := g.now.AddDate(-8, 0, 0)
 	g.tenant = &Tenant{
 		ID: g.id(), DisplayName: "Fabrikam Example", Domains: []string{"fabrikam.example", "fabrikam.onmicrosoft.example"}, ExternalMail: []string{"partner.example", "personal.example"},
-		CreatedDateTime: g.ago(7 * 365), Apps: base.Apps, RoleDefinitions: base.RoleDefinitions,
+		CreatedDateTime: &created, Apps: base.Apps, RoleDefinitions: base.RoleDefinitions,
 	}
 	g.tenant.fillDefaults()
 	g.makeGroups()

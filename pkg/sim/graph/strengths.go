@@ -111,16 +111,18 @@ func anyList(list []string) []any {
 	return out
 }
 
-// custom is a strength that may be changed: built-in ones may not. The text is assumed.
-func (s *Server) custom(r *request) (Document, int, error) {
-	d, i := findDocument(s.dir.Policies.AuthenticationStrengths, r.params["strength"])
+// custom is a strength that may be changed, with its place and what the request says of
+// it. Built-in ones may not; the text is assumed.
+func (s *Server) custom(r *request) (d Document, i int, body Document, err error) {
+	d, i = findDocument(s.dir.Policies.AuthenticationStrengths, r.params["strength"])
 	switch {
 	case d == nil:
-		return nil, 0, errNotFound(r.params["strength"])
+		return nil, 0, nil, errNotFound(r.params["strength"])
 	case d["policyType"] != "custom":
-		return nil, 0, errMethod("A built-in authentication strength cannot be changed.")
+		return nil, 0, nil, errMethod("A built-in authentication strength cannot be changed.")
 	}
-	return d, i, nil
+	err = r.decode(&body)
+	return d, i, body, err
 }
 
 // replaceStrength puts a changed strength in place of the one before.
@@ -132,12 +134,8 @@ func (s *Server) replaceStrength(i int, d Document, now time.Time) {
 }
 
 func (s *Server) patchStrength(r *request) (response, error) {
-	d, i, err := s.custom(r)
+	d, i, body, err := s.custom(r)
 	if err != nil {
-		return response{}, err
-	}
-	var body Document
-	if err := r.decode(&body); err != nil {
 		return response{}, err
 	}
 	d = maps.Clone(d)
@@ -159,12 +157,8 @@ func (s *Server) patchStrength(r *request) (response, error) {
 
 // updateCombinations replaces the combinations and tells which policies are concerned.
 func (s *Server) updateCombinations(r *request) (response, error) {
-	d, i, err := s.custom(r)
+	d, i, body, err := s.custom(r)
 	if err != nil {
-		return response{}, err
-	}
-	var body Document
-	if err := r.decode(&body); err != nil {
 		return response{}, err
 	}
 	combinations, err := readCombinations(body["allowedCombinations"])
@@ -200,7 +194,7 @@ func (d *directory) usesOfStrength(id string) []accessPolicy {
 
 // deleteStrength refuses one that a policy refers to; that it does is assumed.
 func (s *Server) deleteStrength(r *request) (response, error) {
-	d, i, err := s.custom(r)
+	d, i, _, err := s.custom(r)
 	if err != nil {
 		return response{}, err
 	}

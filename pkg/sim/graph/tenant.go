@@ -1,12 +1,14 @@
 package graph
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -301,6 +303,44 @@ func ParseTenant(data []byte) (*Tenant, error) {
 		return nil, fmt.Errorf("tenant file: %w", err)
 	}
 	return t, nil
+}
+
+// Write writes the tenant as a file that ParseTenant reads, with a line for each member of
+// a list, so that a large tenant takes no memory and a person can be found.
+func (t *Tenant) Write(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out) // ends each value with a newline
+	enc.SetEscapeHTML(false)
+	before := "{"
+	v := reflect.ValueOf(t).Elem()
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		field := v.Field(i)
+		if name == "" || field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(out, "%s%q: ", before, name); err != nil {
+			return fmt.Errorf("write tenant: %w", err)
+		}
+		before = ","
+		if field.Kind() != reflect.Slice {
+			if err := enc.Encode(field.Interface()); err != nil {
+				return fmt.Errorf("write tenant: %s: %w", name, err)
+			}
+			continue
+		}
+		for j := range field.Len() {
+			if err := errors.Join(out.WriteByte("[,"[min(j, 1)]), enc.Encode(field.Index(j).Interface())); err != nil {
+				return fmt.Errorf("write tenant: %s: %w", name, err)
+			}
+		}
+		_, _ = out.WriteString("]\n") // an error stays until Flush
+	}
+	_, _ = out.WriteString("}\n")
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write tenant: %w", err)
+	}
+	return nil
 }
 
 func (b *Behaviour) fillDefaults() {

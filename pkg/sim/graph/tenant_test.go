@@ -93,5 +93,17 @@ func FuzzParseTenant(f *testing.F) {
 		if !bytes.Equal(encoded, again) {
 			t.Fatalf("encodes to\n%s\nthen to\n%s", encoded, again)
 		}
+		var file bytes.Buffer
+		if err := first.Write(&file); err != nil {
+			t.Fatal(err)
+		}
+		third, err := graph.ParseTenant(file.Bytes())
+		if err != nil {
+			t.Fatalf("is written as %s, which is refused: %v", file.Bytes(), err)
+		}
+		var twice bytes.Buffer
+		if err := third.Write(&twice); err != nil || !bytes.Equal(file.Bytes(), twice.Bytes()) {
+			t.Fatalf("is written as\n%s\nthen as\n%s (%v)", file.Bytes(), twice.Bytes(), err)
+		}
 	})
 }
