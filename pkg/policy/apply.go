@@ -223,10 +223,14 @@ func (a *applying) look(ctx context.Context, i int) error {
 	}
 	left := slices.Clone(plan.Steps[i:])
 	for k := range left {
-		left[k].Writes = slices.Clone(left[k].Writes)
-		for n, w := range left[k].Writes {
-			left[k].Writes[n] = a.known(w, &s)
+		writes := []Write{}
+		for _, w := range left[k].Writes {
+			w = a.known(w, &s)
+			if k > 0 || w.Kind == KindPerUser || !valueOf(&s, w.Object).Equal(w.To) { // else done by a process that was killed
+				writes = append(writes, w)
+			}
 		}
+		left[k].Writes = writes
 	}
 	if s, err = a.grouped(ctx, s, left); err != nil {
 		return err

@@ -404,10 +404,12 @@ func (d *desire) enforce(writes []Write, reported bool) []Step {
 				Writes: []Write{{Object: Object{KindPolicy, to.ID}, From: from, To: v}},
 			})
 		}
-		if clear := d.clear(d.members(wave.groups)); len(clear) > 0 && slices.ContainsFunc(writes, func(w Write) bool { return waved(w.To.Policy) }) {
-			begin(Step{
-				Phase: PhaseClear, Title: "take per-user MFA back from the wave " + wave.name, Wave: wave.name, WaveGroups: earlier, Writes: clear,
-			})
+		if slices.ContainsFunc(writes, func(w Write) bool { return waved(w.To.Policy) }) {
+			if clear := d.clear(d.members(wave.groups)); len(clear) > 0 {
+				begin(Step{
+					Phase: PhaseClear, Title: "take per-user MFA back from the wave " + wave.name, Wave: wave.name, WaveGroups: earlier, Writes: clear,
+				})
+			}
 		}
 		pause = max(pause, wave.pause)
 	}

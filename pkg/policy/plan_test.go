@@ -122,7 +122,7 @@ func TestRollout(t *testing.T) {
 }
 
 // nobodyBlocked compares with posture's own words.
-func (d *desk) nobodyBlocked(t testing.TB, before posture.Snapshot, accepted []identity.UserID) {
+func (d *desk) nobodyBlocked(t fataler, before posture.Snapshot, accepted []identity.UserID) {
 	t.Helper()
 	q := posture.Question{At: today, Phase: posture.Phase2}
 	was, err := posture.Evaluate(before, q)
@@ -482,4 +482,11 @@ func TestDrift(t *testing.T) {
 	if diff := cmp.Diff(want, drift()); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// fataler is what *testing.T and *rapid.T have in common here.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }

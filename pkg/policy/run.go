@@ -177,6 +177,11 @@ func (p Planner) Rollback(ctx context.Context, store readiness.Store, run Run, r
 				return Plan{}, err
 			}
 			have = state.Value
+			if _, isNew := CreatedName(w.ID); isNew && state.ID != "" { // killed before its id was kept
+				run.IDs[w.ID] = state.ID
+				w.ID = state.ID
+				w.To, was = w.To.withID(w.ID), was.withID(w.ID)
+			}
 		}
 		if w.Kind == KindPerUser {
 			from, to := map[identity.UserID]posture.PerUserMFA{}, map[identity.UserID]posture.PerUserMFA{}
