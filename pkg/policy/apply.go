@@ -503,9 +503,43 @@ func (a *applying) attempt(ctx context.Context, step, number int, w Write, state
 		return false, writeErr
 	}
 	if id != "" {
-		return true, a.name(ctx, w.ID, id)
+		if err := a.name(ctx, w.ID, id); err != nil {
+			return true, err
+		}
 	}
-	return true, nil
+	return true, a.taken(ctx, a.known(w, nil))
+}
+
+// taken waits until the directory shows what was written. One that shows something else
+// read the request in another way than we meant it, and nothing more is to be built on that.
+// The answers for per-user MFA are one for each person, and are enough.
+func (a *applying) taken(ctx context.Context, w Write) error {
+	if w.Kind == KindPerUser {
+		return nil
+	}
+	for waits := 1; ; waits++ {
+		state, err := a.Tenant.State(ctx, w.Object, nil)
+		retry := (*identity.RetryError)(nil)
+		switch {
+		case err == nil && state.Value.Equal(w.To):
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && !errors.As(err, &retry):
+			return err
+		case waits > patience && err != nil:
+			return err
+		case waits > patience:
+			return fmt.Errorf("%w: %s does not show what was written; look at it by hand before anything else, or roll back", ErrChanged, w.Object)
+		}
+		wait := time.Second
+		if retry != nil {
+			wait = cmp.Or(retry.After, pause)
+		}
+		if err := a.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
 }
 
 // name keeps the id of a policy that was created.
