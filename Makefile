@@ -79,10 +79,11 @@ bench: build ## measure speed and size against the bounds of the design (EVENTS=
 	@$(BUILD) -o dist/bare ./pkg/bench/testdata/bare
 	@go run ./pkg/cmd/bench $(if $(EVENTS),-events $(EVENTS))
 
-screenshots: ## write screenshots of the console to dist/screenshots and README's to .github (needs chromium)
+screenshots: ## write screenshots of the console and of a readiness report to dist/screenshots and README's to .github (needs chromium)
 	@mkdir -p dist/screenshots .github/screenshots
 	go test ./pkg/console -count=1 -run '^TestScreenshots$$' -screenshots $(CURDIR)/dist/screenshots
-	@cp $(addprefix dist/screenshots/,overview.png overview-dark.png plan.png) .github/screenshots
+	go test ./pkg/flow -count=1 -run '^TestReadinessScreenshots$$' -screenshots $(CURDIR)/dist/screenshots
+	@cp $(addprefix dist/screenshots/,overview.png overview-dark.png plan.png readiness.png readiness-dark.png) .github/screenshots
 
 clean: ## remove what was built
 	rm -rf dist

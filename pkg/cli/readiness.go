@@ -34,6 +34,7 @@ type readinessFlags struct {
 	whatIf    []string
 	html, csv string
 	limit     int
+	maxAge    time.Duration
 }
 
 func newReadiness(env []string) *cobra.Command {
@@ -64,6 +65,7 @@ func newReadiness(env []string) *cobra.Command {
 	f.StringVar(&o.html, "html", "", "write the report as one page of HTML")
 	f.StringVar(&o.csv, "csv", "", "write the report as CSV")
 	f.IntVar(&o.limit, "limit", 20, "how many people to list at most; 0 lists all")
+	f.DurationVar(&o.maxAge, "max-age", time.Hour, "take what was read no longer ago than this; 0 reads the tenant anew")
 	complete(c, "what-if", func(context.Context) []string {
 		return []string{"security-defaults=on", "security-defaults=off", "enforce=", "report-only=", "disable=", "remove=", "method:sms=off", "method:voice=off", "campaign=run", "per-user-mfa=disabled"}
 	})
@@ -85,6 +87,9 @@ func (o readinessFlags) parse(now time.Time) (posture.Question, []posture.Change
 	}
 	if o.limit < 0 {
 		return q, nil, errors.New("--limit is negative")
+	}
+	if o.maxAge < 0 {
+		return q, nil, errors.New("--max-age is negative")
 	}
 	var changes []posture.Change
 	for _, text := range o.whatIf {
@@ -117,7 +122,7 @@ func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question
 	bar := newReading(cmd.ErrOrStderr(), widthOf(cmd.ErrOrStderr(), env))
 	defer bar.end()
 	snapshot, err := readiness.Gatherer{
-		Tenant: tenant, Store: store, BreakGlass: cfg.BreakGlassAccounts, Window: cfg.SignInWindow, Pace: pace, Now: time.Now, Progress: bar.show,
+		Tenant: tenant, Store: store, BreakGlass: cfg.BreakGlassAccounts, Window: cfg.SignInWindow, Reuse: o.maxAge, Pace: pace, Now: time.Now, Progress: bar.show,
 	}.Snapshot(ctx)
 	bar.end()
 	if err != nil {
@@ -131,7 +136,12 @@ func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question
 		return err
 	}
 	report, err := readiness.NewReport(snapshot, q, trend, changes...)
-	if err != nil {
+	switch {
+	case errors.Is(err, posture.ErrDefaultsBesidePolicies):
+		return hint(err, "--what-if disable=POLICY for each of them as well")
+	case errors.Is(err, posture.ErrNoSuchPolicy):
+		return hint(err, "an id or a display name as the Entra admin center shows it")
+	case err != nil:
 		return err
 	}
 	if len(changes) == 0 && o.date == "" {

@@ -675,8 +675,8 @@ func (e *evaluator) notes() []Note {
 		}
 	}
 	if apps+identities > 0 {
-		add(Note{Code: ExemptApplications, Count: apps, Detail: fmt.Sprintf("%d service principals are not asked for MFA", apps)})
-		add(Note{Code: ExemptIdentities, Count: identities, Detail: fmt.Sprintf("%d managed identities are not asked for MFA", identities)})
+		add(Note{Code: ExemptApplications, Count: apps, Detail: fmt.Sprintf("applications with an identity of their own, not asked for MFA: %d", apps)})
+		add(Note{Code: ExemptIdentities, Count: identities, Detail: fmt.Sprintf("managed identities, not asked for MFA: %d", identities)})
 	}
 	for _, g := range s.Gaps {
 		add(Note{Code: GapNote, About: string(g.Fact), Detail: "not known: " + string(g.Fact) + " (" + g.Why + ")"})

@@ -14,7 +14,7 @@ import (
 // chart sizes, in the units of the SVG.
 const (
 	chartWidth = 420
-	barsFrom   = 170 // where bars begin, right of their labels
+	barsFrom   = 230 // where bars begin, right of their labels
 	barsTo     = 380
 	barStep    = 22
 	lineHeight = 180
@@ -72,7 +72,7 @@ func layOut(title string, stacks []stack) barChart {
 	}
 	unit := float64(barsTo-barsFrom) / float64(longest)
 	for i, s := range stacks {
-		b := bar{Label: shorten(s.label, 27), TextY: barStep*i + 15, EndX: chartWidth, Total: s.total()}
+		b := bar{Label: shorten(s.label, 37), TextY: barStep*i + 15, EndX: chartWidth, Total: s.total()}
 		x := float64(barsFrom)
 		for _, p := range s.parts {
 			if p.n > 0 {
@@ -110,15 +110,29 @@ func (r Report) departments() barChart {
 	return layOut("People in scope by department and verdict", stacks[:min(bars, len(stacks))])
 }
 
-// reasons shows the most frequent ones.
+// reasons shows the most frequent ones of the people who are blocked or prompted.
 func (r Report) reasons() barChart {
-	codes := slices.Sorted(maps.Keys(r.Summary.Reasons))
-	slices.SortStableFunc(codes, func(a, b posture.Code) int { return r.Summary.Reasons[b] - r.Summary.Reasons[a] })
+	counts := map[posture.Code][2]int{}
+	for _, p := range r.People {
+		if p.Verdict != posture.Blocked && p.Verdict != posture.Prompted {
+			continue
+		}
+		for _, c := range posture.Codes() {
+			if p.Has(c) {
+				n := counts[c]
+				n[rank(p.Verdict)]++
+				counts[c] = n
+			}
+		}
+	}
+	codes := slices.Sorted(maps.Keys(counts))
+	total := func(c posture.Code) int { return counts[c][0] + counts[c][1] }
+	slices.SortStableFunc(codes, func(a, b posture.Code) int { return total(b) - total(a) })
 	var stacks []stack
 	for _, c := range codes[:min(bars, len(codes))] {
-		stacks = append(stacks, stack{c.Text(), []part{{"count", r.Summary.Reasons[c]}}})
+		stacks = append(stacks, stack{c.Text(), []part{{string(posture.Blocked), counts[c][0]}, {string(posture.Prompted), counts[c][1]}}})
 	}
-	return layOut("People by reason", stacks)
+	return layOut("Blocked and prompted people by reason", stacks)
 }
 
 type line struct {

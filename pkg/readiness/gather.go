@@ -41,6 +41,8 @@ type Gatherer struct {
 	BreakGlass []identity.UserID
 	// Window is how far back sign-ins are read; 0 means DefaultWindow.
 	Window time.Duration
+	// Reuse is how old a finished run may be to be taken as it is; 0 reads anew.
+	Reuse time.Duration
 	// Pace is the time between two requests for reports that the budget allows; 0 for none.
 	// It serves the estimate only.
 	Pace time.Duration
@@ -197,10 +199,11 @@ func (g *gathering) begin(ctx context.Context) error {
 			return err
 		}
 		var h head
-		if err == nil && json.Unmarshal(data, &h) == nil && h.Run != "" && !h.Done && h.Span == g.Window &&
-			now.Sub(h.Began) < fresh && !h.Began.After(now) {
-			g.head = h
-			return nil
+		if err == nil && json.Unmarshal(data, &h) == nil && h.Run != "" && h.Span == g.Window && !h.Began.After(now) {
+			if age := now.Sub(h.Began); !h.Done && age < fresh || h.Done && age < g.Reuse {
+				g.head = h
+				return nil
+			}
 		}
 	}
 	g.head = head{Run: rand.Text(), Began: now, Until: now, Span: g.Window}

@@ -278,6 +278,10 @@ func TestOldRunsAreNotGoneOnWith(t *testing.T) {
 	if s := gather(t, again, store); len(s.People) != 5 {
 		t.Errorf("%d people of a run that was finished before", len(s.People))
 	}
+	unread := newTown(7)
+	if s, err := (readiness.Gatherer{Tenant: unread, Store: store, Reuse: time.Hour, Now: func() time.Time { return now.Add(59 * time.Minute) }}).Snapshot(t.Context()); err != nil || len(s.People) != 5 || len(unread.calls) > 0 || !s.TakenAt.Equal(now) {
+		t.Errorf("%d people, %v, %v", len(s.People), unread.calls, err)
+	}
 	tenant := newTown(4)
 	tenant.before = func(what, _ string) error {
 		if what == "per-user" {

@@ -1,6 +1,7 @@
 package stack_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -11,11 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"mfaflow/pkg/identity"
@@ -244,6 +247,40 @@ func TestGraphNotifiesUnderLambda(t *testing.T) {
 	}
 	if out := sweep.Stdout() + notifications.Stdout(); strings.Contains(out, `"level":"ERROR"`) {
 		t.Error(out)
+	}
+}
+
+// A report is made on schedule: the files, and a flag for each of the two whom enforcement
+// would lock out.
+func TestReadinessUnderLambda(t *testing.T) {
+	s, err := stack.Start(t.Context(), stack.Options{SimulatorsOnly: true, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=300ms"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	report, notifier := deploy(t, s, "readiness-report"), deploy(t, s, "flag-notifier")
+	schedule := []byte(`{"version":"0","source":"aws.scheduler","detail-type":"Scheduled Event","detail":{}}`)
+	invoke(t, report, schedule)
+	invoke(t, notifier, schedule)
+	if page, err := os.ReadFile(filepath.Join(s.Dir, "reports", "latest", "report.html")); err != nil || !bytes.Contains(page, []byte("svc-backup@contoso.example")) {
+		t.Errorf("%d bytes, %v\n%s%s", len(page), err, report.Stdout(), report.Stderr())
+	}
+	var told []string
+	for _, m := range s.Graph.Mailbox(stack.Operator) {
+		told = append(told, m.Subject)
+	}
+	slices.Sort(told)
+	if d := cmp.Diff([]string{"mfaflow: Break-glass account may be locked out", "mfaflow: Program signs in as a person"}, told); d != "" {
+		t.Error(d)
+	}
+	before := len(s.Graph.Requests())
+	invoke(t, report, schedule) // not due
+	if n := len(s.Graph.Requests()) - before; n != 0 || strings.Contains(report.Stdout(), `"level":"ERROR"`) {
+		t.Errorf("%d requests\n%s", n, report.Stdout())
 	}
 }
 

@@ -90,7 +90,9 @@ const Operator = "daniela.rossi@contoso.example"
 const mailSender = "onboarding@contoso.example"
 
 // breakGlass are the emergency accounts of the sample tenant.
-var breakGlass = [...]string{"10000000-0000-4000-8000-000000000018", "10000000-0000-4000-8000-000000000019"}
+var breakGlass = [...]string{
+	"10000000-0000-4000-8000-000000000018", "10000000-0000-4000-8000-000000000019", "10000000-0000-4000-8000-000000000029",
+}
 
 // Options say what to run.
 type Options struct {
