@@ -471,3 +471,32 @@ func grantBody(g posture.Grant, d documents) map[string]any {
 	}
 	return body
 }
+
+// mfaFailures are the codes of sign-ins that ended over MFA (Entra, reference-error-codes):
+// blocked by Conditional Access, registration blocked because of risk, and an answer that
+// was not given. The codes of a prompt that is then passed are not among them.
+var mfaFailures = []int{53003, 53004, 500121}
+
+// MFAFailures are the interactive sign-ins since that ended over MFA.
+func (c *Client) MFAFailures(ctx context.Context, since time.Time) ([]policy.Failure, error) {
+	var all []policy.Failure
+	until := time.Now()
+	if until.Before(since) {
+		until = since
+	}
+	for _, code := range mfaFailures {
+		for link := ""; ; {
+			p, err := c.FailedSignIns(ctx, code, since, until, link)
+			if err != nil {
+				return nil, err
+			}
+			for _, s := range p.Items {
+				all = append(all, policy.Failure{User: s.UserID, At: s.At, Code: s.Code})
+			}
+			if link = p.Next; link == "" {
+				break
+			}
+		}
+	}
+	return all, nil
+}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"mfaflow/pkg/audit"
@@ -342,12 +341,4 @@ func contoso() posture.Snapshot {
 			},
 		},
 	}
-}
-
-func must[T any](t testing.TB, v T, err error) T {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }

@@ -192,6 +192,8 @@ func TestNoPlanLocksAnybodyOut(t *testing.T) {
 			if r.Code != policy.RefuseAdministrators && r.Code != policy.RefuseBreakGlass {
 				t.Fatal(back.Refusals)
 			}
+		}
+		if len(back.Refusals) > 0 {
 			return
 		}
 		if _, err := d.apply(back); err != nil {
