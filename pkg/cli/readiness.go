@@ -105,7 +105,7 @@ func (o readinessFlags) parse(now time.Time) (posture.Question, []posture.Change
 func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question, changes []posture.Change) error {
 	ctx := cmd.Context()
 	var cfg config.ReadinessTool
-	transport, err := tenantSettings(env, &cfg)
+	transport, err := tenantSettings(env, "readiness-report", &cfg)
 	if err != nil {
 		return err
 	}
@@ -168,9 +168,9 @@ func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question
 	return nil
 }
 
-// tenantSettings loads the settings from the environment, and without any from the stack
-// on this machine, whose certificate the transport trusts then.
-func tenantSettings(env []string, cfg *config.ReadinessTool) (*http.Transport, error) {
+// tenantSettings loads the settings from the environment, and without any those of the app
+// in the stack on this machine, whose certificate the transport trusts then.
+func tenantSettings(env []string, app string, cfg *config.ReadinessTool) (*http.Transport, error) {
 	transport, _ := http.DefaultTransport.(*http.Transport)
 	transport = transport.Clone()
 	if tenant, ok := lookup(env, "MFAFLOW_TENANT_ID"); ok && tenant != "" {
@@ -183,7 +183,7 @@ func tenantSettings(env []string, cfg *config.ReadinessTool) (*http.Transport, e
 	} else if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(filepath.Join(place.Settings, "readiness-report.env"))
+	text, err := os.ReadFile(filepath.Join(place.Settings, app+".env"))
 	if err != nil {
 		return nil, err
 	}

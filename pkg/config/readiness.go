@@ -65,8 +65,8 @@ func (c *ReadinessReport) problems() SettingsError {
 	return p
 }
 
-// ReadinessTool are the settings of mfaflow readiness, which are those of the function as
-// far as it needs them.
+// ReadinessTool are the settings of mfaflow readiness and mfaflow policy, which are those of
+// the function as far as they need them.
 type ReadinessTool struct {
 	App
 	Directory

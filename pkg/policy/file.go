@@ -634,8 +634,3 @@ func (f File) check() []fault {
 	}
 	return list
 }
-
-// YAML is the file as text.
-func (f File) YAML() ([]byte, error) {
-	return yaml.MarshalWithOptions(f, yaml.IndentSequence(true), yaml.UseJSONMarshaler())
-}
