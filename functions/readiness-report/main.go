@@ -9,6 +9,7 @@ import (
 
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/files"
+	"mfaflow/pkg/policy"
 	"mfaflow/pkg/readiness"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
@@ -35,6 +36,7 @@ func run(ctx context.Context, cfg config.ReadinessReport, log *slog.Logger) erro
 				Pace: directory.Budget(cfg.Directory).ReportPace(), Now: time.Now,
 			},
 			Store: store, FlagsQueue: cfg.FlagsQueue, Phase: cfg.Phase(), Every: cfg.ReadinessInterval, Now: time.Now, Log: log,
+			Drift: wiring.Drift(cfg.PolicyFile, policy.Planner{Tenant: tenant, Groups: tenant, Now: time.Now}),
 		},
 	}.Run(ctx)
 }

@@ -257,8 +257,8 @@ func (b *board) planned(p policy.Plan, file string, names map[identity.UserID]st
 			fmt.Fprintf(b.out, "\nNothing was changed. mfaflow policy apply %s --reason WHY --yes begins.\n", file)
 		}
 	}
-	if n := len(p.Refusals); n > 0 {
-		return fmt.Errorf("%w for %d reasons", policy.ErrRefused, n)
+	if len(p.Refusals) > 0 {
+		return policy.ErrRefused
 	}
 	return nil
 }
@@ -547,13 +547,9 @@ func newPolicyDrift(env []string) *cobra.Command {
 		case len(list) == 0:
 			fmt.Fprintln(b.out, "Nothing differs.")
 		default:
-			t := table{header: []string{"OBJECT", "MEMBER", "FILE", "TENANT"}}
+			t := table{header: []string{"DIFFERS", "FILE", "TENANT"}}
 			for _, d := range list {
-				object := d.Object.String()
-				if d.Name != "" {
-					object = fmt.Sprintf("%s %q", d.Kind, d.Name)
-				}
-				t.add(object, d.Member, string(d.Want), string(d.Have))
+				t.add(d.Place(), string(d.Want), string(d.Have))
 			}
 			t.print(b.out, b.width)
 		}

@@ -47,6 +47,7 @@ type ReadinessReport struct {
 	Locking
 	Readiness
 	ReportsURL        ReportsURL    `split_words:"true" required:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder"`
+	PolicyFile        string        `split_words:"true" desc:"Path of the policy file that the tenant is managed by; what differs from it is flagged"`
 	ReadinessInterval time.Duration `split_words:"true" default:"24h" desc:"Time between two reports, 1h to 720h; a run in between goes on with an unfinished one"`
 }
 

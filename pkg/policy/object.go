@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -242,6 +243,15 @@ type Difference struct {
 	Member string          `json:"member"`
 	Want   json.RawMessage `json:"want"`
 	Have   json.RawMessage `json:"have"`
+}
+
+// Place is what differs, without its values.
+func (d Difference) Place() string {
+	object := d.Object.String()
+	if d.Name != "" {
+		object = fmt.Sprintf("%s %q", d.Kind, d.Name)
+	}
+	return object + ": " + d.Member
 }
 
 // differences are the members in which a write changes something.
