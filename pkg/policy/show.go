@@ -183,6 +183,16 @@ func (w *writing) targets(of string, list []posture.Target) *Who {
 	return &who
 }
 
+// excluded are targets that are left out; a file cannot leave everybody out.
+func (w *writing) excluded(of string, list []posture.Target) *Who {
+	who := w.targets(of+".exclude", list)
+	if who != nil && who.All {
+		w.note("%s.exclude is left out: it names everybody", of)
+		return nil
+	}
+	return who
+}
+
 func (w *writing) methods(f *File) {
 	have := w.s.Policies.Methods
 	m := &Methods{External: map[string]*Method{}}
@@ -192,7 +202,7 @@ func (w *writing) methods(f *File) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(have.Methods)) {
 		setting := have.Methods[id]
-		one := &Method{State: stateDisabled, Include: w.targets("methods."+id, setting.Include), Exclude: w.targets("methods."+id+".exclude", setting.Exclude)}
+		one := &Method{State: stateDisabled, Include: w.targets("methods."+id, setting.Include), Exclude: w.excluded("methods."+id, setting.Exclude)}
 		if setting.Enabled {
 			one.State = stateEnabled
 		}
@@ -213,7 +223,7 @@ func (w *writing) methods(f *File) {
 	f.Methods = m
 	if c := have.Campaign; c.State != "" {
 		snooze := c.SnoozeDays
-		f.Campaign = &Campaign{State: c.State, Snooze: &snooze, Include: w.targets("registrationCampaign", c.Include), Exclude: w.targets("registrationCampaign.exclude", c.Exclude)}
+		f.Campaign = &Campaign{State: c.State, Snooze: &snooze, Include: w.targets("registrationCampaign", c.Include), Exclude: w.excluded("registrationCampaign", c.Exclude)}
 		for _, t := range c.Include {
 			if t.Method != c.Include[0].Method {
 				f.Campaign.Include = nil
