@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mfaflow/pkg/config"
+	"mfaflow/pkg/policy"
 	"mfaflow/pkg/readiness"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
@@ -36,6 +37,7 @@ func run(ctx context.Context, cfg config.ReadinessReport, log *slog.Logger) erro
 				Pace: directory.Budget(cfg.Directory).ReportPace(), Now: time.Now,
 			},
 			Store: store, FlagsQueue: cfg.FlagsQueue, Phase: cfg.Phase(), Every: cfg.ReadinessInterval, Now: time.Now, Log: log,
+			Drift: wiring.Drift(cfg.PolicyFile, policy.Planner{Tenant: tenant, Groups: tenant, Now: time.Now}),
 		},
 	}.Run(ctx)
 }

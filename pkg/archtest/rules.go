@@ -50,7 +50,7 @@ func Ours() Rules {
 			{
 				Name: "application",
 				Folders: []string{
-					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/operate", "pkg/readiness", "pkg/router", "pkg/runbook", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
+					"pkg/audit", "pkg/breaker", "pkg/catalog", "pkg/change", "pkg/clientstate", "pkg/inbound", "pkg/ingest", "pkg/lane", "pkg/mapping", "pkg/notify", "pkg/operate", "pkg/policy", "pkg/readiness", "pkg/router", "pkg/runbook", "pkg/secevent", "pkg/sweep", "pkg/telemetry", "pkg/webhook", "pkg/worker",
 				},
 				Imports: []string{"catalogue", "domain"},
 			},
@@ -91,6 +91,7 @@ func Ours() Rules {
 			{Imported: "github.com/aws/smithy-go", Folders: []string{"pkg/awssign"}, TestsToo: true},
 			{Imported: "github.com/coreos/go-oidc/v3", Folders: []string{"pkg/signin"}, TestsToo: true},
 			{Imported: "github.com/go-jose/go-jose/v4", Folders: []string{"pkg/secevent"}},
+			{Imported: "github.com/goccy/go-yaml", Folders: []string{"pkg/policy"}},
 			{Imported: "github.com/google/uuid", Folders: []string{"pkg/graph", "pkg/sim/lambda", "pkg/sim/servicebus"}},
 			{Imported: "github.com/itchyny/gojq", Folders: []string{"pkg/mapping"}},
 			{Imported: "github.com/kelseyhightower/envconfig", Folders: []string{"pkg/config"}},

@@ -51,10 +51,14 @@ type Record struct {
 	Calls []correlation.Call `json:"-"`
 	// Before and After are the kinds of the methods the account had; nil when they
 	// were not read, empty when there were none.
-	Before  []identity.MethodKind `json:"before,omitzero"`
-	After   []identity.MethodKind `json:"after,omitzero"`
-	Outcome string                `json:"outcome"`
-	Started time.Time             `json:"started"`
+	Before []identity.MethodKind `json:"before,omitzero"`
+	After  []identity.MethodKind `json:"after,omitzero"`
+	// PolicyBefore and PolicyAfter are what a policy of the tenant said, as far as it was
+	// changed.
+	PolicyBefore json.RawMessage `json:"policyBefore,omitempty"`
+	PolicyAfter  json.RawMessage `json:"policyAfter,omitempty"`
+	Outcome      string          `json:"outcome"`
+	Started      time.Time       `json:"started"`
 	// Duration, like that of the calls, is written in milliseconds.
 	Duration time.Duration `json:"-"`
 }

@@ -21,11 +21,16 @@ const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitDiffers: a comparison found differences.
+	exitDiffers = 3
 )
 
+// errDiffers ends a command that has shown differences. It is no failure, and not printed.
+var errDiffers = errors.New("there are differences")
+
 // Run executes one command line and returns the exit code: 0 when it did what it
-// was asked, 1 when it failed, 2 when the command line is wrong. env is the
-// environment as os.Environ gives it.
+// was asked, 1 when it failed, 2 when the command line is wrong, 3 when a comparison
+// found differences. env is the environment as os.Environ gives it.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env []string) int {
 	root := newRoot(env)
 	root.SetArgs(args)
@@ -36,6 +41,9 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if errors.Is(err, errDiffers) {
+		return exitDiffers
 	}
 	fmt.Fprintf(stderr, "Error: %v\n", err)
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
@@ -51,7 +59,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func newRoot(env []string) *cobra.Command {
 	root := group("mfaflow", "Keep the MFA of a Microsoft 365 tenant in step with its people",
 		newLocal(env), newDemo(env), newServicebus(), newGraph(), newEvent(env), newMapping(), newConfig(), newAudit(),
-		newQueue(env), newDead(env), newQuarantine(env), newHold(env), newFlag(env), newUser(env), newWhoAmI(env), newReadiness(env), newConsole(env))
+		newQueue(env), newDead(env), newQuarantine(env), newHold(env), newFlag(env), newUser(env), newWhoAmI(env), newReadiness(env), newPolicy(env), newConsole(env))
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return root

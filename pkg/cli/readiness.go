@@ -106,7 +106,7 @@ func (o readinessFlags) parse(now time.Time) (posture.Question, []posture.Change
 func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question, changes []posture.Change) error {
 	ctx := cmd.Context()
 	var cfg config.ReadinessTool
-	transport, err := tenantSettings(env, &cfg)
+	transport, err := tenantSettings(env, "readiness-report", &cfg)
 	if err != nil {
 		return err
 	}
@@ -169,9 +169,9 @@ func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question
 	return nil
 }
 
-// tenantSettings loads the settings from the environment, and without any from the stack
-// on this machine, whose certificate the transport trusts then.
-func tenantSettings(env []string, cfg *config.ReadinessTool) (*http.Transport, error) {
+// tenantSettings loads the settings from the environment, and without any those of the app
+// in the stack on this machine, whose certificate the transport trusts then.
+func tenantSettings(env []string, app string, cfg *config.ReadinessTool) (*http.Transport, error) {
 	transport, _ := http.DefaultTransport.(*http.Transport)
 	transport = transport.Clone()
 	if tenant, ok := lookup(env, "MFAFLOW_TENANT_ID"); ok && tenant != "" {
@@ -184,7 +184,7 @@ func tenantSettings(env []string, cfg *config.ReadinessTool) (*http.Transport, e
 	} else if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(filepath.Join(place.Settings, "readiness-report.env"))
+	text, err := os.ReadFile(filepath.Join(place.Settings, app+".env"))
 	if err != nil {
 		return nil, err
 	}
@@ -229,15 +229,21 @@ func openTenant(cfg config.ReadinessTool, transport *http.Transport) (*graph.Cli
 	return client, budget.ReportPace(), err
 }
 
-// reportStore is the configured folder or bucket, or one of the user's for this tenant.
+// reportStore is the configured folder or bucket, or a folder of the user's for this tenant.
 func reportStore(cfg config.ReadinessTool, env []string) (readiness.Store, error) {
-	if bucket, prefix, ok := cfg.ReportsURL.Bucket(); ok {
-		role, err := awsrole.FromEnvironment(func(name string) string { value, _ := lookup(env, name); return value }, nil)
-		if err != nil {
-			return nil, hint(err, `eval "$(aws configure export-credentials --format env)" sets them`)
-		}
-		return role.Bucket(bucket, prefix), nil
+	bucket, prefix, ok := cfg.ReportsURL.Bucket()
+	if !ok {
+		return reportFolder(cfg, env)
 	}
+	role, err := awsrole.FromEnvironment(func(name string) string { value, _ := lookup(env, name); return value }, nil)
+	if err != nil {
+		return nil, hint(err, `eval "$(aws configure export-credentials --format env)" sets them`)
+	}
+	return role.Bucket(bucket, prefix), nil
+}
+
+// reportFolder is the configured folder, or one of the user's for this tenant.
+func reportFolder(cfg config.ReadinessTool, env []string) (files.Folder, error) {
 	if folder, ok := cfg.ReportsURL.Folder(); ok {
 		return files.Folder(folder), nil
 	}
@@ -247,7 +253,7 @@ func reportStore(cfg config.ReadinessTool, env []string) (readiness.Store, error
 	}
 	tenant := strings.ToLower(cfg.TenantID)
 	if !filepath.IsAbs(cache) || !filepath.IsLocal(tenant) || strings.ContainsRune(tenant, filepath.Separator) {
-		return nil, errors.New("MFAFLOW_REPORTS_URL is not set, and there is no folder of the user's to keep reports in")
+		return "", errors.New("MFAFLOW_REPORTS_URL names no folder, and there is none of the user's to keep files in")
 	}
 	return files.Folder(filepath.Join(cache, "mfaflow", "readiness", tenant)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,9 +32,8 @@ func onTenant(t *testing.T) []string {
 	if err := os.WriteFile(ca, s.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id, secret := s.App("readiness-report")
 	settings := []string{
-		"SSL_CERT_FILE=" + ca, "MFAFLOW_TENANT_ID=" + s.TenantID(), "MFAFLOW_CLIENT_ID=" + id, "MFAFLOW_CLIENT_SECRET=" + secret,
+		"SSL_CERT_FILE=" + ca, "MFAFLOW_TENANT_ID=" + s.TenantID(), "MFAFLOW_CLIENT_ID=", "MFAFLOW_CLIENT_SECRET=",
 		"MFAFLOW_AUTHORITY_URL=" + s.AuthorityURL(), "MFAFLOW_GRAPH_URL=" + s.TLSURL(), "MFAFLOW_GRAPH_BUDGET=none",
 		"MFAFLOW_BREAK_GLASS_ACCOUNTS=10000000-0000-4000-8000-000000000018", "MFAFLOW_REPORTS_URL=file://" + dir + "/reports",
 	}
@@ -45,8 +45,12 @@ func onTenant(t *testing.T) []string {
 			}
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "readiness-report.env"), []byte(strings.Join(settings, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, app := range []string{"readiness-report", "tenant-administrator"} {
+		id, secret := s.App(app)
+		lines := append(slices.Clone(settings), "MFAFLOW_CLIENT_ID="+id, "MFAFLOW_CLIENT_SECRET="+secret)
+		if err := os.WriteFile(filepath.Join(dir, app+".env"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := operateapi.Announce(filepath.Join(dir, "mfaflow", "operations.json"), operateapi.Local{Settings: dir}); err != nil {
 		t.Fatal(err)

@@ -72,6 +72,7 @@ type ReadinessReport struct {
 	Locking
 	Readiness
 	ReportsURL        ReportsURL    `split_words:"true" required:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix"`
+	PolicyFile        string        `split_words:"true" desc:"Path of the policy file that the tenant is managed by; what differs from it is flagged"`
 	ReadinessInterval time.Duration `split_words:"true" default:"24h" desc:"Time between two reports, 1h to 720h; a run in between goes on with an unfinished one"`
 }
 
@@ -88,8 +89,8 @@ func (c *ReadinessReport) problems() SettingsError {
 	return p
 }
 
-// ReadinessTool are the settings of mfaflow readiness, which are those of the function as
-// far as it needs them.
+// ReadinessTool are the settings of mfaflow readiness and mfaflow policy, which are those of
+// the function as far as they need them.
 type ReadinessTool struct {
 	App
 	Directory

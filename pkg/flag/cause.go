@@ -79,6 +79,8 @@ const (
 	BreakGlassWeak Cause = "break-glass-weak"
 	// ServiceIdentity: a person's identity that a program signs in with.
 	ServiceIdentity Cause = "service-identity"
+	// PolicyDrift: the tenant's policies are not as their file says.
+	PolicyDrift Cause = "policy-drift"
 )
 
 // words are what people read of a cause.
@@ -163,6 +165,8 @@ var texts = map[Cause]words{
 		"Register a passkey (FIDO2) or a certificate for the account, enable it if it is disabled, and try it: it must pass MFA like everybody, and a phone may be out of reach in an emergency."},
 	ServiceIdentity: {"Program signs in as a person",
 		"Nobody can answer when MFA is asked for. Move the program to a workload identity: a managed identity where it runs in Azure, workload identity federation elsewhere, else a service principal with a certificate. Then disable the account."},
+	PolicyDrift: {"Policies differ from their file",
+		"mfaflow policy drift shows what differs, the directory's audit log who changed it. If the change is meant, put it into the file; if not, have mfaflow policy plan and apply put it right."},
 
 	NoSuchUser: {"Account was deleted while an event waited for it",
 		"Nothing to do unless the account should exist."},

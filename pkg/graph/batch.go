@@ -31,6 +31,9 @@ type batchItem struct {
 	Method string `json:"method"`
 	// URL is escaped and relative to the version.
 	URL string `json:"url"`
+	// Headers must name the content type where there is a body.
+	Headers map[string]string `json:"headers,omitempty"`
+	Body    any               `json:"body,omitempty"`
 }
 
 // batchAnswer is the answer to one item. Status is 0 when the item has none that can

@@ -112,6 +112,18 @@ var (
 	listConditional     = operation{name: "list Conditional Access policies", impersonal: true, resumes: true, class: classProtection, permission: "Policy.Read.All"}
 	readEmployment      = operation{name: "read employment", class: classDirectory, permission: "User.Read.All and User-LifeCycleInfo.Read.All"}
 
+	writeDefaults      = operation{name: "switch security defaults", impersonal: true, class: classDirectory, write: true, permission: "Policy.Read.All and Policy.ReadWrite.SecurityDefaults", refusal: "Conditional Access policies are enforced"}
+	readSetting        = operation{name: "read method configuration", impersonal: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
+	writeSetting       = operation{name: "change method configuration", impersonal: true, class: classDirectory, write: true, permission: "Policy.ReadWrite.AuthenticationMethod"}
+	writeMethodsPolicy = operation{name: "change methods policy", impersonal: true, class: classDirectory, write: true, permission: "Policy.ReadWrite.AuthenticationMethod"}
+	readConditional    = operation{name: "read Conditional Access policy", class: classProtection, permission: "Policy.Read.All"}
+	writeConditional   = operation{name: "change Conditional Access policy", class: classProtection, write: true, permission: "Policy.Read.All, Policy.ReadWrite.ConditionalAccess and Application.Read.All", refusal: "security defaults are on, or the policy names what the tenant does not have"}
+	readSystem         = operation{name: "read system-preferred MFA (beta)", impersonal: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
+	writeSystem        = operation{name: "change system-preferred MFA (beta)", impersonal: true, class: classDirectory, write: true, permission: "Policy.ReadWrite.AuthenticationMethod"}
+	readRequirement    = operation{name: "read per-user MFA (beta)", class: classMethods, permission: "Policy.Read.All"}
+	writeRequirement   = operation{name: "change per-user MFA (beta)", class: classMethods, write: true, permission: "Policy.ReadWrite.AuthenticationMethod"}
+	findGroup          = operation{name: "find group", impersonal: true, resumes: true, class: classDirectory, permission: "GroupMember.Read.All"}
+
 	sendMail = operation{name: "send mail", impersonal: true, class: classMail, write: true, permission: "Mail.Send", refusal: "the sender has no mailbox or the recipient is no address"}
 )
 

@@ -434,13 +434,15 @@ type wireMethodsPolicy struct {
 	Migration      string         `json:"policyMigrationState"`
 	Configurations *[]wireSetting `json:"authenticationMethodConfigurations"`
 	Enforcement    *struct {
-		Campaign *struct {
-			State   string       `json:"state"`
-			Snooze  int          `json:"snoozeDurationInDays"`
-			Include []wireTarget `json:"includeTargets"`
-			Exclude []wireTarget `json:"excludeTargets"`
-		} `json:"authenticationMethodsRegistrationCampaign"`
+		Campaign *wireCampaign `json:"authenticationMethodsRegistrationCampaign"`
 	} `json:"registrationEnforcement"`
+}
+
+type wireCampaign struct {
+	State   string       `json:"state"`
+	Snooze  int          `json:"snoozeDurationInDays"`
+	Include []wireTarget `json:"includeTargets"`
+	Exclude []wireTarget `json:"excludeTargets"`
 }
 
 func methodsPolicy(w wireMethodsPolicy) (p posture.MethodsPolicy, ok bool) {
@@ -451,36 +453,54 @@ func methodsPolicy(w wireMethodsPolicy) (p posture.MethodsPolicy, ok bool) {
 	p.Migrated = posture.AnswerOf(w.Migration == "migrationComplete" || w.Migration == "")
 	p.Methods = map[string]posture.MethodSetting{}
 	for _, s := range *w.Configurations {
-		include, okInclude := targets(s.Include)
-		exclude, okExclude := targets(s.Exclude)
-		if s.ID == "" || s.State != "enabled" && s.State != "disabled" || !okInclude || !okExclude {
+		m, pass, ok := methodSetting(s)
+		if !ok {
 			return posture.MethodsPolicy{}, false
 		}
 		id := strings.ToLower(s.ID)
-		m := posture.MethodSetting{ID: s.ID, Enabled: s.State == "enabled", Include: include, Exclude: exclude}
-		if s.SelfService != nil {
-			m.SelfService = answer(s.SelfService)
-		}
-		if s.Codes != nil {
-			m.Codes = answer(s.Codes)
-		}
-		p.Methods[id] = m
-		if id == "temporaryaccesspass" {
-			minute := func(n int) time.Duration { return time.Duration(n) * time.Minute }
-			p.Pass = posture.PassSetting{Minimum: minute(s.Minimum), Maximum: minute(s.Maximum), Default: minute(s.Default), Length: s.Length, OneTime: flag(s.OneTime)}
+		if p.Methods[id] = m; id == passConfiguration {
+			p.Pass = pass
 		}
 	}
 	if w.Enforcement != nil && w.Enforcement.Campaign != nil {
-		c := w.Enforcement.Campaign
-		p.Campaign = posture.Campaign{State: c.State, SnoozeDays: c.Snooze}
-		if p.Campaign.Include, ok = targets(c.Include); !ok {
-			return posture.MethodsPolicy{}, false
-		}
-		if p.Campaign.Exclude, ok = targets(c.Exclude); !ok {
+		if p.Campaign, ok = campaign(*w.Enforcement.Campaign); !ok {
 			return posture.MethodsPolicy{}, false
 		}
 	}
 	return p, true
+}
+
+// passConfiguration is the id of the configuration of passes, in lower case.
+const passConfiguration = "temporaryaccesspass"
+
+// methodSetting is one configuration; pass is that of Temporary Access Passes.
+func methodSetting(s wireSetting) (m posture.MethodSetting, pass posture.PassSetting, ok bool) {
+	include, okInclude := targets(s.Include)
+	exclude, okExclude := targets(s.Exclude)
+	if s.ID == "" || s.State != "enabled" && s.State != "disabled" || !okInclude || !okExclude {
+		return m, pass, false
+	}
+	m = posture.MethodSetting{ID: s.ID, Enabled: s.State == "enabled", Include: include, Exclude: exclude}
+	if s.SelfService != nil {
+		m.SelfService = answer(s.SelfService)
+	}
+	if s.Codes != nil {
+		m.Codes = answer(s.Codes)
+	}
+	if strings.EqualFold(s.ID, passConfiguration) {
+		minute := func(n int) time.Duration { return time.Duration(n) * time.Minute }
+		pass = posture.PassSetting{Minimum: minute(s.Minimum), Maximum: minute(s.Maximum), Default: minute(s.Default), Length: s.Length, OneTime: flag(s.OneTime)}
+	}
+	return m, pass, true
+}
+
+func campaign(w wireCampaign) (c posture.Campaign, ok bool) {
+	c = posture.Campaign{State: w.State, SnoozeDays: w.Snooze}
+	if c.Include, ok = targets(w.Include); !ok {
+		return c, false
+	}
+	c.Exclude, ok = targets(w.Exclude)
+	return c, ok
 }
 
 func targets(list []wireTarget) ([]posture.Target, bool) {

@@ -181,6 +181,27 @@ func (c PutMethod) apply(s *Snapshot) error {
 	return nil
 }
 
+// SetPass replaces the limits of Temporary Access Passes.
+type SetPass struct{ Pass PassSetting }
+
+func (c SetPass) String() string { return "set the limits of passes" }
+
+func (c SetPass) apply(s *Snapshot) error {
+	s.Policies.Methods.Pass = c.Pass
+	return nil
+}
+
+// SetSystemPreferred gives system-preferred MFA a state. It decides which of several
+// methods is asked for first, so that nobody gains or loses a way in by it.
+type SetSystemPreferred struct{ State string }
+
+func (c SetSystemPreferred) String() string { return "system-preferred MFA " + c.State }
+
+func (c SetSystemPreferred) apply(s *Snapshot) error {
+	s.Policies.Methods.SystemPreferred = c.State
+	return nil
+}
+
 // SetCampaign replaces the registration campaign. Nobody registers anything by that alone;
 // see RunCampaign.
 type SetCampaign struct{ Campaign Campaign }
@@ -240,8 +261,12 @@ func (c SetPerUserMFA) apply(s *Snapshot) error {
 	if c.State.required() == Unknown {
 		return fmt.Errorf("%q is no state of per-user MFA; there are disabled, enabled and enforced", c.State)
 	}
+	chosen := make(map[identity.UserID]bool, len(c.Users))
+	for _, id := range c.Users {
+		chosen[id] = true
+	}
 	for i := range s.People {
-		if c.Users == nil || slices.Contains(c.Users, s.People[i].ID) {
+		if c.Users == nil || chosen[s.People[i].ID] {
 			s.People[i].PerUserMFA = c.State
 		}
 	}

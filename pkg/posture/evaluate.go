@@ -21,6 +21,22 @@ type Result struct {
 	Enforced bool     `json:"enforced"`
 	Reasons  []Reason `json:"reasons"`
 	Marks    []Mark   `json:"marks,omitempty"`
+	// Accesses are the ways in which the person signs in. They depend on the person and on
+	// the question alone, so that they are the same ones, in the same order, under other
+	// policies. None for somebody who is out of scope as a whole.
+	Accesses []Access `json:"-"`
+	// Usable are the registered methods that serve and are allowed.
+	Usable []Method `json:"-"`
+}
+
+// Access is what the evaluation says of one way in which a person signs in.
+type Access struct {
+	// App is the app id of an enforced application, and empty for anything else.
+	App string
+	// Attended is whether somebody is there to answer a prompt.
+	Attended Answer
+	Verdict  Verdict
+	AtBest   Verdict
 }
 
 // Has reports whether a reason has the code.
@@ -98,21 +114,21 @@ func (e *evaluator) person(i int) Result {
 	accesses := j.accesses()
 	worst, best := OutOfScope, OutOfScope
 	asked, reportOnly := false, false
+	judged := make([]Access, 0, len(accesses))
 	for _, a := range accesses {
 		n := j.needs(a)
 		asked, reportOnly = asked || n.tenant == Yes || n.defaults, reportOnly || n.reportOnly
-		if w := j.outcome(a, n, true); w.Worse(worst) {
+		w, b := j.outcome(a, n, true), j.outcome(a, n, false)
+		judged = append(judged, Access{App: a.app.AppID, Attended: a.attended, Verdict: w, AtBest: b})
+		if w.Worse(worst) {
 			worst = w
 		}
-		if !a.known {
-			continue // at best they do not sign in that way
-		}
-		if b := j.outcome(a, n, false); b.Worse(best) {
+		if a.known && b.Worse(best) { // otherwise they do not, at best, sign in that way
 			best = b
 		}
 	}
 	j.mark(worst, best, reportOnly && !asked)
-	return Result{Verdict: worst, AtBest: best, Enforced: j.enforced, Reasons: j.reasons, Marks: j.marks}
+	return Result{Verdict: worst, AtBest: best, Enforced: j.enforced, Reasons: j.reasons, Marks: j.marks, Accesses: judged, Usable: j.usable}
 }
 
 // judgement is the work on one person.

@@ -417,3 +417,56 @@ func TestReporterGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What differs from the policy file is flagged once while it does, and not being able to
+// tell is an error that keeps nobody from the report.
+func TestReporterTellsDrift(t *testing.T) {
+	store, out, at := &memory{}, &sender{}, now
+	var drift []string
+	var driftErr error
+	clock := func() time.Time { return at }
+	r := readiness.Reporter{
+		Gatherer: readiness.Gatherer{Tenant: newTown(10), Store: store, Now: clock},
+		Store:    store, Sender: out, FlagsQueue: "flags", Phase: posture.Phase2, Every: 24 * time.Hour, Now: clock, Log: slog.New(slog.DiscardHandler),
+		Drift: func(_ context.Context, s posture.Snapshot) ([]string, error) {
+			if len(s.People) != 10 {
+				t.Errorf("%d people", len(s.People))
+			}
+			return drift, driftErr
+		},
+	}
+	day := func(n int, fails error) {
+		t.Helper()
+		at = at.Add(25 * time.Hour)
+		if err := r.Run(t.Context()); !errors.Is(err, fails) {
+			t.Errorf("%v", err)
+		}
+		flags := slices.DeleteFunc(out.flags(t), func(f string) bool { return f != "policy-drift " })
+		if len(flags) != n {
+			t.Errorf("%d flags of drift and not %d", len(flags), n)
+		}
+	}
+	day(0, nil)
+	for i := range 12 {
+		drift = append(drift, fmt.Sprintf("thing %d: state", i))
+	}
+	day(1, nil)
+	f, err := flag.Decode(out.sent[len(out.sent)-1].Body)
+	if err != nil || !strings.HasPrefix(f.Detail, "12 differ: thing 0: state; thing 1") || !strings.HasSuffix(f.Detail, "; and 2 more") || f.NextStep == "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	day(1, nil)
+	broken := errors.New("no such group")
+	drift, driftErr = nil, broken
+	day(1, broken)
+	points, err := readiness.Trend(t.Context(), store, 10)
+	if err != nil || len(points) != 4 {
+		t.Errorf("%d points, %v", len(points), err)
+	}
+	drift, driftErr = []string{"thing 1: state"}, nil
+	day(1, nil) // it was never seen to be put right
+	drift = nil
+	day(1, nil)
+	drift = []string{"thing 1: state"}
+	day(2, nil)
+}

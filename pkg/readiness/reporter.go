@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"mfaflow/pkg/flag"
@@ -38,7 +39,7 @@ type Sender interface {
 	Send(ctx context.Context, queue string, msgs ...queue.Message) error
 }
 
-// Reporter makes a report now and then. All fields are required.
+// Reporter makes a report now and then. All fields are required, but for Drift.
 type Reporter struct {
 	// Gatherer has the same Store.
 	Gatherer   Gatherer
@@ -48,6 +49,9 @@ type Reporter struct {
 	Phase      posture.Phase
 	// Every is the time between two reports.
 	Every time.Duration
+	// Drift says what of the tenant differs from the file that it is managed by, each in a
+	// few words; nil when there is no such file.
+	Drift func(ctx context.Context, s posture.Snapshot) ([]string, error)
 	Now   func() time.Time
 	Log   *slog.Logger
 }
@@ -83,7 +87,14 @@ func (r Reporter) Run(ctx context.Context) error {
 	if err := r.publish(ctx, report); err != nil {
 		return fmt.Errorf("keep report: %w", err)
 	}
-	flagged, err := r.flag(ctx, report)
+	var drift []string
+	var driftErr error // which is no reason to have no report
+	if r.Drift != nil {
+		if drift, driftErr = r.Drift(ctx, s); driftErr != nil {
+			driftErr = fmt.Errorf("compare with the policy file: %w", driftErr)
+		}
+	}
+	flagged, err := r.flag(ctx, report, drift, driftErr == nil)
 	if err != nil {
 		return fmt.Errorf("raise flags: %w", err)
 	}
@@ -94,8 +105,8 @@ func (r Reporter) Run(ctx context.Context) error {
 	counts := report.Summary.Verdicts
 	r.Log.InfoContext(ctx, "readiness", telemetry.KeyOutcome, "done", "people", report.Summary.People, "blocked", counts[posture.Blocked],
 		"prompted", counts[posture.Prompted], "fine", counts[posture.Fine], "out_of_scope", counts[posture.OutOfScope],
-		"gaps", len(s.Gaps), "calls", calls, "flags", flagged)
-	return nil
+		"gaps", len(s.Gaps), "calls", calls, "flags", flagged, "drift", len(drift))
+	return driftErr
 }
 
 func (r Reporter) publish(ctx context.Context, report Report) error {
@@ -115,10 +126,22 @@ func (r Reporter) publish(ctx context.Context, report Report) error {
 	return nil
 }
 
-// flag raises flags for break-glass accounts that may be locked out and for people who
-// are programs, each once until a while has passed. One that is sent and not noted down is
-// told again, at most once a day.
-func (r Reporter) flag(ctx context.Context, report Report) (int, error) {
+// mostDrift is how many differences a flag names.
+const mostDrift = 10
+
+// driftFlag is the one for what differs from the policy file.
+func driftFlag(at time.Time, drift []string) flag.Flag {
+	detail := fmt.Sprintf("%d differ: %s", len(drift), strings.Join(drift[:min(mostDrift, len(drift))], "; "))
+	if n := len(drift) - mostDrift; n > 0 {
+		detail += fmt.Sprintf("; and %d more", n)
+	}
+	return flag.Flag{Cause: flag.PolicyDrift, Detail: detail, Source: source, Key: source + ":" + at.Format(time.DateOnly) + ":" + string(flag.PolicyDrift), At: at}
+}
+
+// flag raises flags for break-glass accounts that may be locked out, for people who are
+// programs and for drift, each once until a while has passed. One that is sent and not noted
+// down is told again, at most once a day. Drift that is not known is as it was.
+func (r Reporter) flag(ctx context.Context, report Report, drift []string, known bool) (int, error) {
 	told := map[string]time.Time{}
 	data, err := r.Store.Get(ctx, flaggedName)
 	if err == nil {
@@ -146,6 +169,16 @@ func (r Reporter) flag(ctx context.Context, report Report) (int, error) {
 			User: p.ID, Cause: cause, Reason: string(mark), Detail: fmt.Sprintf("when MFA is enforced: %s", p.Verdict), Source: source,
 			Key: source + ":" + report.TakenAt.Format(time.DateOnly) + ":" + string(p.ID), At: report.TakenAt,
 		}.Message("")
+		if err != nil {
+			return 0, err
+		}
+		messages = append(messages, m)
+	}
+	if at, ok := told[string(flag.PolicyDrift)]; ok && (!known || len(drift) > 0 && report.TakenAt.Sub(at) < remind) {
+		still[string(flag.PolicyDrift)] = at
+	} else if known && len(drift) > 0 {
+		still[string(flag.PolicyDrift)] = report.TakenAt
+		m, err := driftFlag(report.TakenAt, drift).Message("")
 		if err != nil {
 			return 0, err
 		}

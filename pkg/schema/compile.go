@@ -186,6 +186,10 @@ func (c *compiler) keyword(n *node, id, keyword string, v any, root bool) (err e
 		n.pattern, err = c.pattern(v)
 	case "maxLength":
 		n.maxLength, err = count(v)
+	case "minimum":
+		n.least, err = bound(v)
+	case "maximum":
+		n.most, err = bound(v)
 	default:
 		err = errors.New("unknown keyword")
 	}
@@ -308,7 +312,7 @@ func types(v any) ([]string, error) {
 	}
 	list, err := names(v)
 	for _, name := range list {
-		if !slices.Contains(typeNames(), name) {
+		if name != "integer" && !slices.Contains(typeNames(), name) {
 			return nil, fmt.Errorf("unknown type %q", name)
 		}
 	}
@@ -323,6 +327,11 @@ func scalar(v any) (any, error) {
 	default:
 		return nil, errors.New("is neither a string nor a boolean")
 	}
+}
+
+func bound(v any) (*int, error) {
+	n, err := count(v)
+	return &n, err
 }
 
 func count(v any) (int, error) {

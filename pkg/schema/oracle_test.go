@@ -219,7 +219,7 @@ func drawRules(t *rapid.T, depth int) map[string]any {
 	few := func(what string) bool { return rapid.IntRange(0, 5).Draw(t, what) == 0 }
 	if few("type") {
 		list := []any{}
-		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"array", "boolean", "null", "number", "object", "string"}), 1, 3, rapid.ID).Draw(t, "types") {
+		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"array", "boolean", "integer", "null", "number", "object", "string"}), 1, 3, rapid.ID).Draw(t, "types") {
 			list = append(list, name)
 		}
 		s["type"] = list
@@ -235,6 +235,12 @@ func drawRules(t *rapid.T, depth int) map[string]any {
 	}
 	if few("pattern") {
 		s["pattern"] = rapid.SampledFrom([]string{"^[a-z]*$", "b", "^.$"}).Draw(t, "pattern")
+	}
+	if few("minimum") {
+		s["minimum"] = drawCount(t)
+	}
+	if few("maximum") {
+		s["maximum"] = drawCount(t)
 	}
 	if few("maxLength") {
 		s["maxLength"] = drawCount(t)

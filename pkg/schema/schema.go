@@ -15,7 +15,7 @@
 //
 // # What differs from the standard
 //
-//   - const and enum take strings and booleans.
+//   - const and enum take strings and booleans; minimum and maximum are whole numbers.
 //   - uniqueItems needs maxItems beside it, and is looked at in arrays no longer than
 //     that: comparing each item with each other one must have a bound.
 //   - A schema is an object; false stands in additionalProperties only.
@@ -25,6 +25,7 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -111,6 +112,9 @@ type node struct {
 
 	pattern   *regexp.Regexp
 	maxLength int
+
+	// least and most bound numbers; nil is no bound.
+	least, most *int
 }
 
 // noBound is the value of a maximum that is not set.
@@ -153,6 +157,10 @@ func (n *node) validate(v any, at *place, r report) {
 		n.array(v, at, r)
 	case string:
 		n.text(v, at, r)
+	default:
+		if typeOf(v) == "number" {
+			n.number(number(v), at, r)
+		}
 	}
 	for _, all := range n.allOf {
 		all.validate(v, at, r)
@@ -180,7 +188,7 @@ func (n *node) accepts(v any) bool {
 func (n *node) alien(v any) (keyword string, want []string) {
 	is := typeOf(v)
 	switch {
-	case n.types != nil && !slices.Contains(n.types, is):
+	case n.types != nil && !slices.Contains(n.types, is) && !(whole(v) && slices.Contains(n.types, "integer")):
 		return "type", n.types
 	case is == "":
 		return "type", typeNames()
@@ -193,6 +201,34 @@ func (n *node) alien(v any) (keyword string, want []string) {
 		return "format", nil
 	}
 	return "", nil
+}
+
+func (n *node) number(f float64, at *place, r report) {
+	if n.least != nil && !(f >= float64(*n.least)) {
+		r.add(at, "minimum", strconv.Itoa(*n.least))
+	}
+	if n.most != nil && !(f <= float64(*n.most)) {
+		r.add(at, "maximum", strconv.Itoa(*n.most))
+	}
+}
+
+// number is the value of a number; NaN, which no bound holds, for one that is out of
+// range.
+func number(v any) float64 {
+	f, err := strconv.ParseFloat(fmt.Sprint(v), 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return f
+}
+
+// whole reports whether v is a number without a fraction.
+func whole(v any) bool {
+	if typeOf(v) != "number" {
+		return false
+	}
+	f := number(v)
+	return f == math.Trunc(f)
 }
 
 func (n *node) object(fields map[string]any, at *place, r report) {

@@ -222,14 +222,15 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.options = o
-	// The tool reads the tenant as this function would.
-	settings, err := s.Environment("readiness-report")
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(s.Dir, "readiness-report.env")
-	if err := os.WriteFile(file, []byte(strings.Join(settings, "\n")+"\n"), 0o600); err != nil {
-		return err
+	// The tool reads the tenant as this function would, and changes policies as this app may.
+	for _, app := range []string{"readiness-report", "tenant-administrator"} {
+		settings, err := s.Environment(app)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(s.Dir, app+".env"), []byte(strings.Join(settings, "\n")+"\n"), 0o600); err != nil {
+			return err
+		}
 	}
 	if o.SimulatorsOnly {
 		return nil

@@ -3,10 +3,13 @@ package wiring
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/lambdafn"
+	"mfaflow/pkg/policy"
+	"mfaflow/pkg/posture"
 	"mfaflow/pkg/readiness"
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/telemetry"
@@ -46,6 +49,30 @@ func (r Readiness) Run(ctx context.Context) error {
 			}
 		}
 	}, r.Locking.DeadlineReserve, r.Log)
+}
+
+// Drift compares a tenant with the policy file of that path, which is read anew each time;
+// nil when there is none.
+func Drift(path string, p policy.Planner) func(context.Context, posture.Snapshot) ([]string, error) {
+	if path == "" {
+		return nil
+	}
+	return func(ctx context.Context, s posture.Snapshot) ([]string, error) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		f, err := policy.Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		list, err := p.Drift(ctx, f, s)
+		places := make([]string, len(list))
+		for i, d := range list {
+			places[i] = d.Place()
+		}
+		return places, err
+	}
 }
 
 func (r Readiness) report(ctx context.Context) error {

@@ -1,0 +1,195 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"mfaflow/pkg/audit"
+	"mfaflow/pkg/policy"
+)
+
+const everybodyAnswers = `
+breakGlass: {accounts: [emergency1@contoso.example, emergency2@contoso.example, emergency3@contoso.example]}
+registrationCampaign: {state: enabled, snoozeDays: 1}
+conditionalAccess:
+  - {name: Everybody answers, state: enforced, require: mfa, include: {all: true}, exclude: {users: [svc-backup@contoso.example]}}
+perUserMfa:
+  - {state: disabled, for: {all: true}}
+rollout:
+  waves: [{name: IT, groups: [IT]}]
+  stop: {failedSignIns: 0}
+`
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// ok runs a command that must end well.
+func ok(t *testing.T, env []string, code int, args ...string) string {
+	t.Helper()
+	r := run(t, "", env, args...)
+	if r.code != code {
+		t.Fatalf("%v: %+v", args, r)
+	}
+	return r.stdout
+}
+
+func contains(t *testing.T, text string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+// What the tenant has is written as a file, a plan of which changes nothing.
+func TestPolicyShow(t *testing.T) {
+	env := onTenant(t)
+	file := filepath.Join(t.TempDir(), "now.yaml")
+	ok(t, env, 0, "policy", "show", "-o", file)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, string(text), "# yaml-language-server: $schema=", "# Note: the method email is left out", "Require MFA for everybody", "greta.lund@contoso.example")
+	contains(t, ok(t, env, 0, "policy", "plan", file), "There is nothing to do.")
+	contains(t, ok(t, env, 0, "policy", "drift", file), "Nothing differs.")
+	var same policy.File
+	if err := json.Unmarshal([]byte(ok(t, env, 0, "policy", "show", "--json")), &same); err != nil || len(same.Conditional) != 4 {
+		t.Errorf("%+v, %v", same, err)
+	}
+}
+
+// A file is planned, applied and taken back, and the trail says who did what and why.
+func TestPolicyIsAppliedAndTakenBack(t *testing.T) {
+	env := onTenant(t)
+	dir := t.TempDir()
+	file, now, there, back := write(t, "policy.yaml", everybodyAnswers), filepath.Join(dir, "now.yaml"), filepath.Join(dir, "there.plan"), filepath.Join(dir, "back.plan")
+	ok(t, env, 0, "policy", "show", "-o", now)
+	contains(t, ok(t, env, 3, "policy", "drift", file), `conditional-access "Everybody answers"`, "per-user-mfa 10000000-0000-4000-8000-000000000037")
+
+	contains(t, ok(t, env, 0, "policy", "plan", file, "-o", there),
+		"enforce the policy \"Everybody answers\" for the wave IT", "1 beta", "1 out-of-scope to prompted", "Nothing was changed. mfaflow policy apply "+there)
+	contains(t, ok(t, env, 0, "policy", "apply", there), "Nothing was changed.")
+	ok(t, env, 3, "policy", "drift", file)
+	ok(t, env, 2, "policy", "apply", there, "--yes")
+	applied := ok(t, env, 0, "policy", "apply", there, "--yes", "--reason", "CHG-1234", "--operator", "ada@contoso.example")
+	contains(t, applied, "step 1 of 6: set the registration campaign", "Done: 6 steps, run ")
+	ok(t, env, 0, "policy", "drift", file)
+	contains(t, ok(t, env, 0, "policy", "apply", there, "--yes", "--reason", "again"), "It was applied before, as run ")
+
+	id := regexp.MustCompile(`run (\S+)\.`).FindStringSubmatch(applied)[1]
+	contains(t, ok(t, env, 0, "policy", "rollback"), id, "done", "6 of 6", "ada@contoso.example", "CHG-1234")
+	contains(t, ok(t, env, 0, "policy", "rollback", id, "-o", back), "take back: ")
+	contains(t, ok(t, env, 0, "policy", "apply", back, "--yes", "--reason", "taken back"), "Done: ")
+	contains(t, ok(t, env, 0, "policy", "drift", now), "Nothing differs.")
+	contains(t, ok(t, env, 0, "policy", "rollback"), "taken back")
+
+	trail, err := os.ReadFile(filepath.Join(strings.TrimPrefix(env[0], "XDG_RUNTIME_DIR="), "reports", "policy", "audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if chains, err := audit.Verify(bytes.NewReader(trail)); err != nil || len(chains) < 2 {
+		t.Errorf("%+v, %v", chains, err)
+	}
+	p, err := os.ReadFile(there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plan policy.Plan
+	if err := json.Unmarshal(p, &plan); err != nil {
+		t.Fatal(err)
+	}
+	var did []string
+	if err := audit.Read(bytes.NewReader(trail), func(f audit.Found) error {
+		if f.Plan == plan.Digest {
+			did = append(did, f.Type)
+			if f.Actor != "ada@contoso.example" || f.Reason != "CHG-1234" || f.Key != id || f.Outcome != "done" || len(f.Calls) == 0 || len(f.PolicyBefore)+len(f.PolicyAfter) == 0 {
+				t.Errorf("%+v", f.Record)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"registration-campaign", "conditional-access", "conditional-access", "conditional-access", "conditional-access", "per-user-mfa"}; !slices.Equal(did, want) {
+		t.Errorf("%v", did)
+	}
+}
+
+// Whom it would harm is shown, by name when asked to, and taken upon oneself by name.
+func TestPolicyPlanIsRefused(t *testing.T) {
+	env := onTenant(t)
+	file := write(t, "policy.yaml", strings.Replace(everybodyAnswers, ", exclude: {users: [svc-backup@contoso.example]}", "", 1))
+	plan := filepath.Join(t.TempDir(), "refused.plan")
+	r := run(t, "", env, "policy", "plan", file, "-o", plan)
+	if r.code != 1 || strings.Contains(r.stdout, "svc-backup") {
+		t.Errorf("%+v", r)
+	}
+	contains(t, r.stdout, "Refused (program): ", "10000000-0000-4000-8000-000000000030", "-> move the program to a workload identity")
+	contains(t, r.stderr, "the plan is refused", "Try: the way out")
+	contains(t, ok(t, env, 1, "policy", "plan", file, "--reveal"), "svc-backup@contoso.example")
+	ok(t, env, 1, "policy", "apply", plan, "--yes", "--reason", "x")
+	contains(t, ok(t, env, 0, "policy", "plan", file, "--accept", "svc-backup@contoso.example"), "Accepted (program): ")
+	var as policy.Plan
+	if err := json.Unmarshal([]byte(ok(t, env, 0, "policy", "plan", file, "--json", "--accept", "program")), &as); err != nil || len(as.Accepted) != 1 || as.Verify() != nil {
+		t.Errorf("%+v, %v", as.Accepted, err)
+	}
+}
+
+func TestPolicyOfNobody(t *testing.T) {
+	clear(t)
+	env := []string{"XDG_RUNTIME_DIR=" + t.TempDir()}
+	file := write(t, "policy.yaml", everybodyAnswers)
+	for name, c := range map[string]struct {
+		args   []string
+		code   int
+		stderr string
+	}{
+		"no tenant":   {[]string{"plan", file}, 1, "no tenant: MFAFLOW_TENANT_ID is not set"},
+		"no file":     {[]string{"plan"}, 2, "takes FILE"},
+		"no plan":     {[]string{"apply", file}, 1, "is no plan\nTry: mfaflow policy plan -o FILE"},
+		"empty plan":  {[]string{"apply", write(t, "p", "{}")}, 1, "does not have the digest that it names"},
+		"no command":  {[]string{"aply"}, 2, "did you mean apply?"},
+		"no such run": {[]string{"rollback", "a", "b"}, 2, "takes [RUN]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := run(t, "", env, append([]string{"policy"}, c.args...)...)
+			if r.code != c.code || !strings.Contains(r.stderr, c.stderr) || r.stdout != "" {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	on := onTenant(t)
+	for name, c := range map[string]struct{ text, stderr string }{
+		"a typo":   {strings.Replace(everybodyAnswers, "perUserMfa", "perUserMFAs", 1), "line 6, column 1: perUserMFAs is unknown; did you mean perUserMfa?"},
+		"a wish":   {strings.Replace(everybodyAnswers, "enforced", "enforce", 1), "line 5, column 31: conditionalAccess.0.state must be report-only or enforced or disabled"},
+		"a nobody": {strings.Replace(everybodyAnswers, "svc-backup", "svc-nothing", 1), `"svc-nothing@contoso.example" is nobody of the tenant's`},
+		"a group":  {strings.Replace(everybodyAnswers, "groups: [IT]", "groups: [It does]", 1), `no group is called "It does"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := run(t, "", on, "policy", "plan", write(t, "policy.yaml", c.text))
+			if r.code != 1 || !strings.Contains(r.stderr, c.stderr) || !strings.Contains(r.stderr, "Try: mfaflow policy schema") {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+	if r := run(t, "", on, "policy", "rollback", "nothing"); r.code != 1 || !strings.Contains(r.stderr, "no such run: nothing\nTry: mfaflow policy rollback lists") {
+		t.Errorf("%+v", r)
+	}
+	if schema := ok(t, nil, 0, "policy", "schema"); !json.Valid([]byte(schema)) {
+		t.Error(schema)
+	}
+}

@@ -1,0 +1,513 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/posture"
+)
+
+// maxSingle is for how many people the state of per-user MFA is read one by one, which
+// takes a request each: Microsoft allows 5 in 10 s.
+const maxSingle = 1000
+
+// desire is what a file asks of one tenant: names are ids, and what the file leaves open
+// is as the tenant has it.
+type desire struct {
+	s          posture.Snapshot
+	index      map[identity.UserID]int
+	breakGlass []identity.UserID
+	// writes are what differs, one for each object in the order of the file. Per-user MFA
+	// is not among them.
+	writes  []Write
+	perUser map[identity.UserID]posture.PerUserMFA
+	waves   []wave
+	rollout Rollout
+	// leftovers are policies of a rollout that is over or going on, by the name of theirs.
+	leftovers map[string]posture.ConditionalPolicy
+}
+
+type wave struct {
+	name   string
+	groups []string
+	pause  time.Duration
+}
+
+// resolving reads what a file says against a snapshot.
+type resolving struct {
+	*desire
+	ctx    context.Context
+	groups Groups
+	tenant Tenant
+	err    error
+}
+
+func (r *resolving) wrong(path, text string, args ...any) {
+	r.err = errors.Join(r.err, fmt.Errorf("%w: %s: %s", ErrFile, path, fmt.Sprintf(text, args...)))
+}
+
+// desired resolves a file. An error that is ErrFile names everything that the tenant does
+// not have.
+func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups) (*desire, error) {
+	r := &resolving{ctx: ctx, groups: g, tenant: t, desire: &desire{
+		s: s, index: map[identity.UserID]int{}, perUser: map[identity.UserID]posture.PerUserMFA{}, leftovers: map[string]posture.ConditionalPolicy{},
+	}}
+	r.s.Groups = maps.Clone(s.Groups)
+	if r.s.Groups == nil {
+		r.s.Groups = map[string]posture.Group{}
+	}
+	for i := range s.People {
+		r.index[s.People[i].ID] = i
+	}
+	r.breakGlass = r.users("breakGlass.accounts", f.BreakGlass.Accounts)
+	for _, id := range s.BreakGlass {
+		if !slices.Contains(r.breakGlass, id) {
+			r.breakGlass = append(r.breakGlass, id)
+		}
+	}
+	slices.Sort(r.breakGlass)
+	r.s.BreakGlass = r.breakGlass
+	r.methods(f.Methods)
+	if f.Campaign != nil {
+		r.campaign(*f.Campaign)
+	}
+	if f.SystemPreferred != "" {
+		state := f.SystemPreferred
+		r.want(Object{Kind: KindSystemPreferred}, Value{SystemPreferred: &state})
+	}
+	for _, p := range f.Conditional {
+		r.policy(p)
+	}
+	for _, p := range s.Policies.Conditional {
+		if strings.HasSuffix(p.DisplayName, rolloutSuffix) {
+			r.leftovers[strings.TrimSuffix(p.DisplayName, rolloutSuffix)] = p
+		}
+	}
+	if f.SecurityDefaults != "" {
+		on := f.SecurityDefaults == stateEnabled
+		r.want(Object{Kind: KindDefaults}, Value{Defaults: &on})
+	}
+	r.states(f.PerUser)
+	if f.Rollout != nil {
+		r.rollout = *f.Rollout
+		for i, w := range f.Rollout.Waves {
+			r.waves = append(r.waves, wave{w.Name, r.groupIDs(fmt.Sprintf("rollout.waves[%d].groups", i), w.Groups), time.Duration(w.Pause)})
+		}
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return r.desire, nil
+}
+
+// want notes a write if something differs.
+func (r *resolving) want(o Object, to Value) {
+	if from := valueOf(&r.s, o); !from.Equal(to) {
+		r.writes = append(r.writes, Write{Object: o, From: from, To: to})
+	}
+}
+
+// users are the ids of people named by id or user principal name.
+func (r *resolving) users(path string, names []string) []identity.UserID {
+	var ids []identity.UserID
+	for _, name := range names {
+		id := identity.UserID(strings.ToLower(name))
+		if _, ok := r.index[id]; ok {
+			ids = append(ids, id)
+			continue
+		}
+		i := slices.IndexFunc(r.s.People, func(p posture.Person) bool { return strings.EqualFold(p.UserPrincipalName, name) })
+		if i < 0 {
+			r.wrong(path, "%q is nobody of the tenant's; use an object id or a user principal name", name)
+			continue
+		}
+		ids = append(ids, r.s.People[i].ID)
+	}
+	return ids
+}
+
+// groupIDs are the ids of groups named by id or display name. Their members are read if
+// the snapshot does not have them.
+func (r *resolving) groupIDs(path string, names []string) []string {
+	var ids []string
+	for _, name := range names {
+		id := strings.ToLower(name)
+		if !identity.IsGUID(id) {
+			var found []string
+			for known, g := range r.s.Groups {
+				if strings.EqualFold(g.DisplayName, name) {
+					found = append(found, known)
+				}
+			}
+			// The snapshot has some of the groups only: another one may have the name too.
+			list, err := r.groups.GroupsNamed(r.ctx, name)
+			if err != nil {
+				r.err = errors.Join(r.err, fmt.Errorf("%s: find group %q: %w", path, name, err))
+				continue
+			}
+			for _, g := range list {
+				if !slices.Contains(found, g.ID) {
+					found = append(found, g.ID)
+				}
+			}
+			switch len(found) {
+			case 1:
+				id = found[0]
+			case 0:
+				r.wrong(path, "no group is called %q", name)
+				continue
+			default:
+				slices.Sort(found)
+				r.wrong(path, "%d groups are called %q: use the object id of one: %s", len(found), name, strings.Join(found, ", "))
+				continue
+			}
+		}
+		if r.load(path, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// load reads the members of a group that the snapshot does not have.
+func (r *resolving) load(path, id string) bool {
+	if _, ok := r.s.Groups[id]; ok {
+		return true
+	}
+	name, err := r.groups.GroupName(r.ctx, id)
+	if errors.Is(err, identity.ErrNotFound) {
+		r.wrong(path, "%q is no group of the tenant's", id)
+		return false
+	}
+	g := posture.Group{DisplayName: name}
+	for link, pages := "", 0; err == nil && pages < 10_000; pages++ {
+		p, pageErr := r.groups.GroupMembers(r.ctx, id, link)
+		g.Members, err = append(g.Members, p.Items...), pageErr
+		if link = p.Next; link == "" {
+			break
+		}
+	}
+	if err != nil {
+		r.err = errors.Join(r.err, fmt.Errorf("%s: read group %s: %w", path, id, err))
+		return false
+	}
+	r.s.Groups[id] = g
+	return true
+}
+
+// targets are those of a method or a campaign. A target that is there already keeps what
+// else it says.
+func (r *resolving) targets(path string, w Who, have []posture.Target, method string) []posture.Target {
+	list := []posture.Target{}
+	add := func(t posture.Target) {
+		for _, old := range have {
+			if old.ID == t.ID && old.User == t.User {
+				t.Required, t.Method = old.Required, old.Method
+			}
+		}
+		if method != "" {
+			t.Method = method
+		}
+		list = append(list, t)
+	}
+	if w.All {
+		add(posture.Target{ID: posture.AllUsers})
+	}
+	for _, id := range r.groupIDs(path+".groups", w.Groups) {
+		add(posture.Target{ID: id})
+	}
+	for _, id := range r.users(path+".users", w.Users) {
+		add(posture.Target{ID: string(id), User: true})
+	}
+	return list
+}
+
+func (r *resolving) methods(m *Methods) {
+	configurations := m.configurations()
+	for _, id := range slices.Sorted(maps.Keys(configurations)) {
+		want, o, path := configurations[id], Object{KindMethod, id}, "methods."+id
+		v := valueOf(&r.s, o)
+		if v.Method == nil {
+			if r.s.Policies.Methods.Methods != nil { // otherwise a gap is told as such
+				r.wrong(path, "the tenant has no such method")
+			}
+			continue
+		}
+		if want.State != "" {
+			v.Method.Enabled = want.State == stateEnabled
+		}
+		if want.Include != nil {
+			v.Method.Include = r.targets(path+".include", *want.Include, v.Method.Include, "")
+		}
+		if want.Exclude != nil {
+			v.Method.Exclude = r.targets(path+".exclude", *want.Exclude, v.Method.Exclude, "")
+		}
+		if id == passConfiguration {
+			r.pass(path, *m.Pass, v.Pass)
+		}
+		r.want(o, v)
+	}
+}
+
+func (r *resolving) pass(path string, want Pass, p *posture.PassSetting) {
+	minutes := func(n int, d *time.Duration) {
+		if n != 0 {
+			*d = time.Duration(n) * time.Minute
+		}
+	}
+	minutes(want.Minimum, &p.Minimum)
+	minutes(want.Default, &p.Default)
+	minutes(want.Maximum, &p.Maximum)
+	if want.Length != 0 {
+		p.Length = want.Length
+	}
+	if want.Once != nil {
+		p.OneTime = *want.Once
+	}
+	if p.Minimum > p.Default || p.Default > p.Maximum {
+		r.wrong(path, "the lifetimes would be %s, %s and %s: minimum, default and maximum must be in order; say all three", p.Minimum, p.Default, p.Maximum)
+	}
+}
+
+func (r *resolving) campaign(want Campaign) {
+	o := Object{Kind: KindCampaign}
+	v := valueOf(&r.s, o)
+	c := v.Campaign
+	if want.State != "" {
+		c.State = want.State
+	}
+	if want.Snooze != nil {
+		c.SnoozeDays = *want.Snooze
+	}
+	method := want.Method
+	if want.Include != nil {
+		if method == "" && len(c.Include) == 0 {
+			method = "microsoftAuthenticator"
+		} else if method == "" {
+			method = c.Include[0].Method
+		}
+		c.Include = r.targets("registrationCampaign.include", *want.Include, c.Include, method)
+	} else if method != "" {
+		c.Include = slices.Clone(c.Include)
+		for i := range c.Include {
+			c.Include[i].Method = method
+		}
+	}
+	if want.Exclude != nil {
+		c.Exclude = r.targets("registrationCampaign.exclude", *want.Exclude, c.Exclude, "")
+	}
+	r.want(o, v)
+}
+
+// policy resolves one Conditional Access policy.
+func (r *resolving) policy(want Policy) {
+	path := fmt.Sprintf("conditionalAccess %q", want.Name)
+	var have *posture.ConditionalPolicy
+	for i := range r.s.Policies.Conditional {
+		p := &r.s.Policies.Conditional[i]
+		if want.ID != "" && p.ID != strings.ToLower(want.ID) || want.ID == "" && !strings.EqualFold(p.DisplayName, want.Name) {
+			continue
+		}
+		if have != nil {
+			r.wrong(path, "several policies have this name: give the id of one")
+			return
+		}
+		have = p
+	}
+	switch {
+	case have == nil && r.s.Missing(posture.FactConditional):
+		return // a gap is told as such
+	case have == nil && want.ID != "":
+		r.wrong(path, "the tenant has no policy %s; leave the id out to create it", want.ID)
+		return
+	case have == nil && (want.Include == nil || want.Require == ""):
+		r.wrong(path, "is not there yet: say under include whom it is for, and under require what it asks for")
+		return
+	}
+	to := posture.ConditionalPolicy{
+		ID: Created(want.Name), State: posture.PolicyReportOnly, Apps: posture.Apps{Include: []string{posture.Everybody}}, Clients: []string{"all"},
+	}
+	o := Object{KindPolicy, to.ID}
+	if have != nil {
+		to, o.ID = *have, have.ID
+	}
+	to.DisplayName = want.Name
+	switch want.State {
+	case stateEnforced:
+		to.State = posture.PolicyEnabled
+	case stateReportOnly:
+		to.State = posture.PolicyReportOnly
+	case stateDisabled:
+		to.State = posture.PolicyDisabled
+	}
+	if want.Require != "" {
+		r.grant(path, want.Require, &to.Grant)
+	}
+	if want.Include != nil {
+		to.Include = r.selection(path+".include", *want.Include, have != nil && to.Include.GuestTenants)
+	}
+	if want.Exclude != nil {
+		to.Exclude = r.selection(path+".exclude", *want.Exclude, have != nil && to.Exclude.GuestTenants)
+	}
+	if len(want.Apps) > 0 {
+		to.Apps.Include = nil
+		for _, app := range want.Apps {
+			if identity.IsGUID(app) {
+				app = strings.ToLower(app)
+			} else if app != posture.Everybody && app != posture.Office365 && app != posture.AdminPortals {
+				r.wrong(path+".applications", "%q is none: use app ids, All, Office365 or MicrosoftAdminPortals", app)
+			}
+			to.Apps.Include = append(to.Apps.Include, app)
+		}
+	}
+	to.Exclude.Users = slices.Clone(to.Exclude.Users)
+	for _, id := range r.breakGlass {
+		if !r.leavesOut(to.Exclude, id) {
+			to.Exclude.Users = append(to.Exclude.Users, string(id))
+		}
+	}
+	r.want(o, Value{Policy: &to})
+}
+
+// leavesOut reports whether an exclusion surely holds a person.
+func (d *desire) leavesOut(x posture.Selection, id identity.UserID) bool {
+	if slices.Contains(x.Users, string(id)) {
+		return true
+	}
+	return slices.ContainsFunc(x.Groups, func(g string) bool { return slices.Contains(d.s.Groups[g].Members, id) })
+}
+
+func (r *resolving) grant(path, require string, g *posture.Grant) {
+	for _, c := range g.Controls {
+		if c != posture.ControlMFA {
+			r.wrong(path+".require", "the policy has the control %s too: change it by hand, or leave require out", c)
+			return
+		}
+	}
+	if g.Others > 0 {
+		r.wrong(path+".require", "the policy asks for terms of use or for custom controls too: change it by hand, or leave require out")
+		return
+	}
+	if strings.EqualFold(require, posture.ControlMFA) {
+		*g = posture.Grant{All: g.All, Controls: []string{posture.ControlMFA}}
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(r.s.Policies.Strengths)) {
+		if s := r.s.Policies.Strengths[id]; strings.EqualFold(id, require) || strings.EqualFold(s.DisplayName, require) {
+			*g = posture.Grant{All: g.All, Strength: id}
+			return
+		}
+	}
+	r.wrong(path+".require", "%q is neither mfa nor an authentication strength of the tenant's", require)
+}
+
+func (r *resolving) selection(path string, want Selected, guestTenants bool) posture.Selection {
+	var s posture.Selection
+	if want.All {
+		s.Users = append(s.Users, posture.Everybody)
+	}
+	for _, id := range r.users(path+".users", want.Users) {
+		s.Users = append(s.Users, string(id))
+	}
+	s.Groups = r.groupIDs(path+".groups", want.Groups)
+	for _, role := range want.Roles {
+		id := strings.ToLower(role)
+		if _, ok := r.s.Roles[id]; !ok {
+			id = ""
+			for known, name := range r.s.Roles {
+				if strings.EqualFold(name, role) && (id == "" || known < id) {
+					id = known
+				}
+			}
+		}
+		if id == "" {
+			r.wrong(path+".roles", "%q is no directory role", role)
+			continue
+		}
+		s.Roles = append(s.Roles, id)
+	}
+	s.Guests, s.GuestTenants = want.Guests, guestTenants && len(want.Guests) > 0
+	return s
+}
+
+// states resolves the rules for per-user MFA. The first that holds a person counts.
+func (r *resolving) states(rules []PerUserRule) {
+	if len(rules) == 0 {
+		return
+	}
+	want := map[identity.UserID]posture.PerUserMFA{}
+	for i, rule := range rules {
+		path := fmt.Sprintf("perUserMfa[%d].for", i)
+		give := func(id identity.UserID) {
+			if _, earlier := want[id]; !earlier {
+				want[id] = posture.PerUserMFA(rule.State)
+			}
+		}
+		for _, id := range r.users(path+".users", rule.For.Users) {
+			give(id)
+		}
+		for _, g := range r.groupIDs(path+".groups", rule.For.Groups) {
+			for _, id := range r.s.Groups[g].Members {
+				give(id)
+			}
+		}
+		if rule.For.All {
+			for _, p := range r.s.People {
+				give(p.ID)
+			}
+		}
+	}
+	var unknown []identity.UserID
+	for _, id := range sortedUsers(want) {
+		i, ok := r.index[id]
+		if !ok {
+			continue // no user of the snapshot
+		}
+		switch have := r.s.People[i].PerUserMFA; have {
+		case want[id]:
+		case posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced:
+			r.perUser[id] = want[id]
+		default:
+			unknown = append(unknown, id)
+		}
+	}
+	r.readStates(unknown, want)
+}
+
+// readStates asks for the states that are not told in bulk.
+func (r *resolving) readStates(unknown []identity.UserID, want map[identity.UserID]posture.PerUserMFA) {
+	if len(unknown) == 0 || len(unknown) > maxSingle {
+		return // what is left unknown is a gap
+	}
+	r.s.People = slices.Clone(r.s.People)
+	for part := range slices.Chunk(unknown, perRequest) {
+		state, err := r.tenant.State(r.ctx, Object{Kind: KindPerUser}, part)
+		if err != nil {
+			r.err = errors.Join(r.err, fmt.Errorf("read states of per-user MFA: %w", err))
+			return
+		}
+		for _, id := range part {
+			have, ok := state.Value.PerUser[id]
+			if !ok {
+				continue
+			}
+			r.s.People[r.index[id]].PerUserMFA = have
+			if have != want[id] {
+				r.perUser[id] = want[id]
+			}
+		}
+	}
+	r.s.Gaps = slices.DeleteFunc(slices.Clone(r.s.Gaps), func(g posture.Gap) bool {
+		return g.Fact == posture.FactPerUserMFA && !slices.ContainsFunc(r.s.People, func(p posture.Person) bool { return p.PerUserMFA == posture.PerUserUnknown })
+	})
+}
+
+func sortedUsers[V any](m map[identity.UserID]V) []identity.UserID {
+	return slices.Sorted(maps.Keys(m))
+}

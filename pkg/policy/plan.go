@@ -1,0 +1,573 @@
+package policy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/posture"
+)
+
+// perRequest is for how many people per-user MFA is written at once: as many as a $batch
+// holds (Graph concepts, json-batching).
+const perRequest = 20
+
+// rolloutSuffix ends the name of a policy that enforces another one for the waves of a
+// rollout so far. A policy is enforced or report-only as a whole, so that the policy itself
+// stays report-only until the last wave.
+const rolloutSuffix = " (rollout)"
+
+// Phase is a step's place in the order that is safe: what lets people in comes before what
+// asks them, and what takes away comes last. The zero value is invalid.
+type Phase string
+
+// The phases, in their order.
+const (
+	// PhaseExclude adds exclusions to policies in force.
+	PhaseExclude Phase = "exclude"
+	// PhaseAllow enables methods and adds people to them.
+	PhaseAllow Phase = "allow"
+	// PhasePrepare nudges people to register.
+	PhasePrepare Phase = "prepare"
+	// PhaseReport makes policies report-only.
+	PhaseReport Phase = "report"
+	// PhaseFree switches security defaults off, beside which nothing can be enforced.
+	PhaseFree Phase = "free"
+	// PhaseEnforce makes policies ask, by waves.
+	PhaseEnforce Phase = "enforce"
+	// PhaseClear takes per-user MFA back where a policy has taken over.
+	PhaseClear Phase = "clear"
+	// PhaseRelax makes policies ask less.
+	PhaseRelax Phase = "relax"
+	// PhaseNarrow disables methods and takes people from them.
+	PhaseNarrow Phase = "narrow"
+	// PhaseSecure switches security defaults on.
+	PhaseSecure Phase = "secure"
+)
+
+// Step is one or more writes after which the tenant is in a state that was judged. A step
+// with several is about different people, none of whom depends on another.
+type Step struct {
+	Phase Phase  `json:"phase"`
+	Title string `json:"title"`
+	// Wave is the name of the wave that the step is for, WaveGroups are the groups of all
+	// waves before it, whom its stop rule looks at.
+	Wave       string   `json:"wave,omitempty"`
+	WaveGroups []string `json:"waveGroups,omitempty"`
+	// Pause is how long after the step before this one may begin.
+	Pause time.Duration `json:"pause,omitempty"`
+	// Gate: the stop rule is asked before the step.
+	Gate   bool    `json:"gate,omitempty"`
+	Writes []Write `json:"writes"`
+	Calls  []Call  `json:"calls"`
+	Effect Effect  `json:"effect"`
+}
+
+// Effect is what a step does to people.
+type Effect struct {
+	Shifts []Shifted `json:"shifts,omitempty"`
+	// Gains can sign in after the step where they could not before, Loses the other way
+	// round. Those who lose are among the refusals, or were accepted.
+	Gains []identity.UserID `json:"gains,omitempty"`
+	Loses []identity.UserID `json:"loses,omitempty"`
+}
+
+// Shifted is how many people go from one verdict to another.
+type Shifted struct {
+	From  posture.Verdict `json:"from"`
+	To    posture.Verdict `json:"to"`
+	Count int             `json:"count"`
+}
+
+// Warning is something to know about a plan that does not refuse it.
+type Warning struct {
+	// Step is the number of the step, from 1; 0 for the plan as a whole.
+	Step int    `json:"step,omitempty"`
+	Text string `json:"text"`
+}
+
+// Plan is what it takes to get a tenant to where a file wants it, or back to where it was.
+type Plan struct {
+	// Undoes is the run that a rollback takes back; empty for a plan of a file.
+	Undoes string `json:"undoes,omitempty"`
+	Tenant string `json:"tenant"`
+	// File is the digest of the file.
+	File       string            `json:"file,omitempty"`
+	MadeAt     time.Time         `json:"madeAt"`
+	Question   posture.Question  `json:"question"`
+	BreakGlass []identity.UserID `json:"breakGlass"`
+	// Base are the policies that the plan rests on.
+	Base     posture.Policies `json:"base"`
+	Stop     Stop             `json:"stop"`
+	Steps    []Step           `json:"steps"`
+	Warnings []Warning        `json:"warnings"`
+	// Refusals keep the plan from being applied.
+	Refusals []Refusal `json:"refusals"`
+	// Accept is what an operator took upon themselves: people, and codes of refusals.
+	Accept   []string  `json:"accept"`
+	Accepted []Refusal `json:"accepted"`
+	// Digest is over everything but the time it was made, what it says of people and
+	// itself.
+	Digest string `json:"digest"`
+}
+
+// Empty reports whether there is nothing to do.
+func (p Plan) Empty() bool { return len(p.Steps) == 0 }
+
+// seal computes the digest.
+func (p Plan) seal() (string, error) {
+	q := p
+	q.MadeAt, q.Digest, q.Warnings, q.Refusals, q.Accepted, q.Question.At = time.Time{}, "", nil, nil, nil, time.Time{}
+	q.Steps = make([]Step, len(p.Steps))
+	for i, s := range p.Steps {
+		s.Effect, s.Calls = Effect{}, nil
+		q.Steps[i] = s
+	}
+	data, err := json.Marshal(q)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Verify is ErrNotThisPlan for a plan that is not as it was made.
+func (p Plan) Verify() error {
+	digest, err := p.seal()
+	if err == nil && (digest != p.Digest || p.Digest == "") {
+		err = fmt.Errorf("%w: it does not have the digest that it names", ErrNotThisPlan)
+	}
+	return err
+}
+
+// Planner makes plans. It writes nothing.
+type Planner struct {
+	Tenant Tenant
+	Groups Groups
+	Now    func() time.Time
+}
+
+// Request is what a plan is made of.
+type Request struct {
+	File File
+	// Text is the file as it was read, for the digest.
+	Text     []byte
+	Snapshot posture.Snapshot
+	// Accept are people, by object id or user principal name, and codes of refusals.
+	Accept []string
+	// Watched says which numbers a rollout can look at; see Watch.
+	Failures, Flags bool
+}
+
+// Plan compares the file with the tenant. A plan that has refusals cannot be applied. The
+// error is ErrFile when the file names what the tenant does not have.
+func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
+	d, err := desired(ctx, r.File, r.Snapshot, p.Tenant, p.Groups)
+	if err != nil {
+		return Plan{}, err
+	}
+	sum := sha256.Sum256(r.Text)
+	plan := Plan{
+		Tenant: r.Snapshot.Tenant.ID, File: hex.EncodeToString(sum[:]), MadeAt: p.Now().UTC(),
+		Question: posture.Question{At: p.Now().UTC(), Phase: posture.Phase2}, BreakGlass: d.breakGlass, Base: r.Snapshot.Policies,
+		Steps: d.steps(), Accept: accepts(r.Accept),
+	}
+	if d.rollout.Stop != nil {
+		plan.Stop = *d.rollout.Stop
+	}
+	plan.Warnings = d.warnings(r.File, plan.Steps)
+	if err := p.finish(&plan, d.s, managed(r.File)); err != nil {
+		return Plan{}, err
+	}
+	if plan.Stop.FailedSignIns != nil && !r.Failures || plan.Stop.OpenFlags != nil && !r.Flags {
+		plan.Refusals = append(plan.Refusals, Refusal{Code: RefuseUnwatched, Detail: "the stop rule has a limit for something that cannot be read from here",
+			WayOut: "take failedSignIns or openFlags out of rollout.stop, or run where both can be read"})
+	}
+	return plan, nil
+}
+
+// finish judges a plan, adds its calls and seals it.
+func (p Planner) finish(plan *Plan, s posture.Snapshot, needs map[posture.Fact]bool) error {
+	if plan.Steps == nil {
+		plan.Steps = []Step{}
+	}
+	for i := range plan.Steps {
+		step := &plan.Steps[i]
+		for _, w := range step.Writes {
+			step.Calls = append(step.Calls, p.Tenant.Calls(w)...)
+		}
+	}
+	found, err := judge(s, plan.Question, plan.Steps)
+	if err != nil {
+		return err
+	}
+	found = append(gaps(s, needs, len(plan.Steps) > 0), found...)
+	plan.Refusals, plan.Accepted = sift(found, plan.Accept, s)
+	plan.Digest, err = plan.seal()
+	return err
+}
+
+func accepts(list []string) []string {
+	out := make([]string, 0, len(list))
+	for _, a := range list {
+		out = append(out, strings.ToLower(strings.TrimSpace(a)))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// steps are the writes in the order that is safe at every step.
+func (d *desire) steps() []Step {
+	phases := map[Phase][]Step{}
+	add := func(p Phase, title string, writes ...Write) {
+		phases[p] = append(phases[p], Step{Phase: p, Title: title, Writes: writes})
+	}
+	var enforcing []Write // policies that are not in force yet
+	for _, w := range d.writes {
+		switch w.Kind {
+		case KindMethod:
+			d.method(w, add)
+		case KindCampaign:
+			add(PhasePrepare, "set the registration campaign: "+w.To.Campaign.State, w)
+		case KindSystemPreferred:
+			add(PhasePrepare, "set system-preferred MFA: "+*w.To.SystemPreferred, w)
+		case KindDefaults:
+			if *w.To.Defaults {
+				add(PhaseSecure, "switch security defaults on", w)
+			} else {
+				add(PhaseFree, "switch security defaults off", w)
+			}
+		case KindPolicy:
+			enforcing = append(enforcing, d.policyWrites(w, add)...)
+		case KindPerUser:
+		}
+	}
+	if after := d.enforce(enforcing, len(phases[PhaseReport]) > 0); len(after) > 0 {
+		phases[PhaseEnforce] = append(phases[PhaseEnforce], after...)
+	}
+	d.remainder(enforcing, add)
+	var list []Step
+	for _, p := range []Phase{PhaseExclude, PhaseAllow, PhasePrepare, PhaseReport, PhaseFree, PhaseEnforce, PhaseClear, PhaseRelax, PhaseNarrow, PhaseSecure} {
+		list = append(list, phases[p]...)
+	}
+	return list
+}
+
+// method first adds and then takes away.
+func (d *desire) method(w Write, add func(Phase, string, ...Write)) {
+	from, to := w.From.Method, w.To.Method
+	switch {
+	case !from.Enabled && !to.Enabled:
+		add(PhaseAllow, "set what the disabled method "+to.ID+" is for", w)
+		return
+	case !from.Enabled:
+		add(PhaseAllow, "enable the method "+to.ID, w)
+		return
+	case !to.Enabled:
+		add(PhaseNarrow, "disable the method "+to.ID, w)
+		return
+	}
+	wide := *to
+	wide.Include = sortTargets(append(slices.Clone(to.Include), without(from.Include, to.Include)...))
+	wide.Exclude = slices.DeleteFunc(slices.Clone(to.Exclude), func(t posture.Target) bool { return !slices.Contains(from.Exclude, t) })
+	middle := Value{Method: &wide, Pass: w.From.Pass}
+	last := w
+	if !w.From.Equal(middle) {
+		first := w
+		first.To, last.From = middle, middle
+		if middle.Equal(w.To) || w.To.Pass != nil && (Value{Method: &wide, Pass: w.To.Pass}).Equal(w.To) {
+			add(PhaseAllow, "set the method "+to.ID+", which takes it from nobody", w)
+			return
+		}
+		add(PhaseAllow, "add people to the method "+to.ID, first)
+	}
+	if (Value{Method: last.From.Method}).Equal(Value{Method: last.To.Method}) {
+		add(PhaseAllow, "set the limits of the method "+to.ID, last)
+		return
+	}
+	add(PhaseNarrow, "take people from the method "+to.ID, last)
+}
+
+// without are the targets of a list that another one does not name.
+func without(list, other []posture.Target) []posture.Target {
+	return slices.DeleteFunc(slices.Clone(list), func(t posture.Target) bool {
+		return slices.ContainsFunc(other, func(o posture.Target) bool { return o.ID == t.ID && o.User == t.User })
+	})
+}
+
+// policyWrites adds the writes that a policy takes before it is enforced, and returns the
+// one that enforces it, if there is one.
+func (d *desire) policyWrites(w Write, add func(Phase, string, ...Write)) []Write {
+	to, from := w.To.Policy, w.From.Policy
+	name := fmt.Sprintf("%q", to.DisplayName)
+	inForce := from != nil && from.State == posture.PolicyEnabled
+	switch {
+	case inForce && to.State != posture.PolicyEnabled:
+		add(PhaseRelax, fmt.Sprintf("take the policy %s out of force: %s", name, to.State), w)
+		return nil
+	case inForce:
+		middle := *from
+		middle.Exclude = union(from.Exclude, to.Exclude)
+		if first := w; !w.From.Equal(Value{Policy: &middle}) {
+			first.To, w.From = Value{Policy: &middle}, Value{Policy: &middle}
+			add(PhaseExclude, "leave more people out of the policy "+name, first)
+		}
+		if !w.From.Equal(w.To) {
+			add(PhaseEnforce, "change the policy "+name+", which is in force", w)
+		}
+		return nil
+	case to.State != posture.PolicyEnabled:
+		title := fmt.Sprintf("change the policy %s, which is not in force: %s", name, to.State)
+		if from == nil {
+			title = fmt.Sprintf("create the policy %s: %s", name, to.State)
+		}
+		add(PhaseReport, title, w)
+		return nil
+	}
+	report := *to
+	report.State = posture.PolicyReportOnly
+	if first := w; !w.From.Equal(Value{Policy: &report}) {
+		first.To, w.From = Value{Policy: &report}, Value{Policy: &report}
+		title := "make the policy " + name + " report-only"
+		if from == nil {
+			title = "create the policy " + name + ", report-only"
+		}
+		add(PhaseReport, title, first)
+	}
+	return []Write{w}
+}
+
+func union(a, b posture.Selection) posture.Selection {
+	return posture.Selection{
+		Users: ordered(slices.Concat(a.Users, b.Users)), Groups: ordered(slices.Concat(a.Groups, b.Groups)),
+		Roles: ordered(slices.Concat(a.Roles, b.Roles)), Guests: ordered(slices.Concat(a.Guests, b.Guests)),
+		GuestTenants: a.GuestTenants && b.GuestTenants,
+	}
+}
+
+// waved reports whether a policy can be enforced by waves: only one for everybody can be
+// narrowed to groups.
+func waved(p *posture.ConditionalPolicy) bool {
+	return slices.Contains(p.Include.Users, posture.Everybody)
+}
+
+// enforce are the steps that bring policies into force: for one wave after the other, each
+// followed by taking per-user MFA back from its people, and then for everybody.
+func (d *desire) enforce(writes []Write, reported bool) []Step {
+	if len(writes) == 0 {
+		return nil
+	}
+	pause := time.Duration(0)
+	if reported {
+		pause = time.Duration(d.rollout.Observe)
+	}
+	var steps []Step
+	begin := func(s Step) {
+		s.Pause, pause = pause, 0
+		steps = append(steps, s)
+	}
+	have := map[string]Value{} // of the policies of the rollout, by their name
+	for name, p := range d.leftovers {
+		have[name] = Value{Policy: &p}
+	}
+	var groups []string
+	for i, wave := range d.waves {
+		earlier := slices.Clone(groups)
+		groups = append(groups, wave.groups...)
+		for _, w := range writes {
+			if !waved(w.To.Policy) {
+				continue
+			}
+			name := w.To.Policy.DisplayName
+			to := *w.To.Policy
+			to.DisplayName, to.ID = name+rolloutSuffix, Created(name+rolloutSuffix)
+			to.Include = posture.Selection{Groups: ordered(groups)}
+			from := have[name]
+			if from.Policy != nil {
+				to.ID = from.Policy.ID
+				to.Include.Groups = ordered(slices.Concat(groups, from.Policy.Include.Groups))
+			}
+			v := Value{Policy: &to}
+			if v.Equal(from) {
+				continue
+			}
+			have[name] = v
+			begin(Step{
+				Phase: PhaseEnforce, Title: fmt.Sprintf("enforce the policy %q for the wave %s", name, wave.name), Wave: wave.name, WaveGroups: earlier, Gate: i > 0,
+				Writes: []Write{{Object: Object{KindPolicy, to.ID}, From: from, To: v}},
+			})
+		}
+		if slices.ContainsFunc(writes, func(w Write) bool { return waved(w.To.Policy) }) {
+			if clear := d.clear(d.members(wave.groups)); len(clear) > 0 {
+				begin(Step{
+					Phase: PhaseClear, Title: "take per-user MFA back from the wave " + wave.name, Wave: wave.name, WaveGroups: earlier, Writes: clear,
+				})
+			}
+		}
+		pause = max(pause, wave.pause)
+	}
+	for _, w := range writes {
+		begin(Step{
+			Phase: PhaseEnforce, Title: fmt.Sprintf("enforce the policy %q", w.To.Policy.DisplayName), WaveGroups: groups, Gate: len(groups) > 0, Writes: []Write{w},
+		})
+		if v, rolled := have[w.To.Policy.DisplayName]; rolled {
+			delete(have, w.To.Policy.DisplayName)
+			delete(d.leftovers, w.To.Policy.DisplayName)
+			steps = append(steps, d.removal(v))
+		}
+	}
+	return steps
+}
+
+func (d *desire) removal(v Value) Step {
+	return Step{
+		Phase: PhaseClear, Title: fmt.Sprintf("remove the policy %q, which has done its work", v.Policy.DisplayName),
+		Writes: []Write{{Object: Object{KindPolicy, v.Policy.ID}, From: v}},
+	}
+}
+
+// members are the people in groups.
+func (d *desire) members(groups []string) map[identity.UserID]bool {
+	in := map[identity.UserID]bool{}
+	for _, g := range groups {
+		for _, id := range d.s.Groups[g].Members {
+			in[id] = true
+		}
+	}
+	return in
+}
+
+// clear are the writes that take per-user MFA back from people, who are not to be cleared
+// again; nil means everybody.
+func (d *desire) clear(of map[identity.UserID]bool) []Write {
+	return d.states(func(id identity.UserID, from, to posture.PerUserMFA) bool {
+		return from != posture.PerUserDisabled && (of == nil || of[id] && to == posture.PerUserDisabled)
+	})
+}
+
+// states are the writes of per-user MFA for the people chosen, as few as possible.
+func (d *desire) states(choose func(id identity.UserID, from, to posture.PerUserMFA) bool) []Write {
+	var chosen []identity.UserID
+	for _, id := range sortedUsers(d.perUser) {
+		if choose(id, d.s.People[d.index[id]].PerUserMFA, d.perUser[id]) {
+			chosen = append(chosen, id)
+		}
+	}
+	var writes []Write
+	for part := range slices.Chunk(chosen, perRequest) {
+		from, to := map[identity.UserID]posture.PerUserMFA{}, map[identity.UserID]posture.PerUserMFA{}
+		for _, id := range part {
+			from[id], to[id] = d.s.People[d.index[id]].PerUserMFA, d.perUser[id]
+			delete(d.perUser, id)
+		}
+		writes = append(writes, Write{Object: Object{Kind: KindPerUser}, From: Value{PerUser: from}, To: Value{PerUser: to}})
+	}
+	return writes
+}
+
+// remainder adds the states of per-user MFA that no wave had, and ends rollouts that are
+// over.
+func (d *desire) remainder(enforcing []Write, add func(Phase, string, ...Write)) {
+	raise := d.states(func(_ identity.UserID, from, _ posture.PerUserMFA) bool { return from == posture.PerUserDisabled })
+	if len(raise) > 0 {
+		add(PhaseEnforce, "ask by per-user MFA", raise...)
+	}
+	if clear := d.clear(nil); len(clear) > 0 {
+		add(PhaseClear, "take per-user MFA back", clear...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.leftovers)) {
+		p := d.leftovers[name]
+		ends := slices.ContainsFunc(d.s.Policies.Conditional, func(c posture.ConditionalPolicy) bool {
+			return c.DisplayName == name && c.State == posture.PolicyEnabled
+		})
+		if ends && !slices.ContainsFunc(enforcing, func(w Write) bool { return w.To.Policy.DisplayName == name }) {
+			s := d.removal(Value{Policy: &p})
+			add(s.Phase, s.Title, s.Writes...)
+		}
+	}
+}
+
+// warnings are about what a file asks for.
+func (d *desire) warnings(f File, steps []Step) []Warning {
+	list := []Warning{}
+	warn := func(step int, text string, args ...any) {
+		list = append(list, Warning{step, fmt.Sprintf(text, args...)})
+	}
+	if m := f.Methods; m != nil {
+		for _, weak := range []struct {
+			name   string
+			method *Method
+		}{{"sms", m.SMS}, {"voice", m.Voice}} {
+			if weak.method != nil && weak.method.State == stateEnabled {
+				warn(0, "methods.%s is enabled: text messages and calls are the weakest methods and not recommended", weak.name)
+			}
+		}
+	}
+	if f.BreakGlass.None != "" {
+		warn(0, "there is no break-glass account: %s", f.BreakGlass.None)
+	}
+	for _, id := range d.breakGlass {
+		i, ok := d.index[id]
+		switch {
+		case !ok:
+			warn(0, "the break-glass account %s is not in the tenant", id)
+		case !d.s.People[i].Enabled:
+			warn(0, "the break-glass account %s is disabled", id)
+		}
+	}
+	freed, asked := 0, false
+	for i, s := range steps {
+		if s.Phase == PhaseFree {
+			freed = i + 1
+		}
+		if s.Phase != PhaseEnforce {
+			continue
+		}
+		p := s.Writes[0].To.Policy
+		if freed > 0 && !asked && (s.Wave != "" || s.Pause > 0) {
+			warn(freed, "from here to the end of the rollout, people outside its waves are asked for MFA neither by security defaults nor by a policy")
+		}
+		asked = true
+		if len(d.waves) > 0 && p != nil && s.Wave == "" && !waved(p) && s.Writes[0].From.Policy != nil && s.Writes[0].From.Policy.State != posture.PolicyEnabled {
+			warn(i+1, "the policy %q is not for everybody, so that it is enforced in one step after the waves", p.DisplayName)
+		}
+	}
+	if freed > 0 && !asked {
+		warn(freed, "security defaults go off and no policy of the plan takes over")
+	}
+	for i, s := range steps {
+		if slices.ContainsFunc(s.Writes, func(w Write) bool { return w.Kind == KindPerUser || w.Kind == KindSystemPreferred }) {
+			warn(i+1, "is written over Graph's beta, whose form may change")
+		}
+	}
+	return list
+}
+
+// Drift is what differs from a file: nothing is missing from it, whatever order it would
+// take to put it right.
+func (p Planner) Drift(ctx context.Context, f File, s posture.Snapshot) ([]Difference, error) {
+	d, err := desired(ctx, f, s, p.Tenant, p.Groups)
+	if err != nil {
+		return nil, err
+	}
+	list := []Difference{}
+	for _, w := range d.writes {
+		list = append(list, w.differences()...)
+	}
+	for _, id := range sortedUsers(d.perUser) {
+		have := d.s.People[d.index[id]].PerUserMFA
+		list = append(list, Difference{Object: Object{KindPerUser, string(id)}, Member: "state",
+			Want: json.RawMessage(fmt.Sprintf("%q", d.perUser[id])), Have: json.RawMessage(fmt.Sprintf("%q", have))})
+	}
+	for _, g := range gaps(d.s, managed(f), false) {
+		return list, fmt.Errorf("%w: %s", ErrRefused, g.Detail)
+	}
+	return list, nil
+}

@@ -1,0 +1,492 @@
+package policy_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mfaflow/pkg/flag"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/policy"
+	"mfaflow/pkg/posture"
+)
+
+const rollout = `
+breakGlass: {accounts: [glass@contoso.example]}
+methods:
+  temporaryAccessPass: {state: enabled, include: {all: true}}
+registrationCampaign: {state: enabled, include: {all: true}, method: microsoftAuthenticator}
+conditionalAccess:
+  - name: Require MFA
+    state: enforced
+    require: mfa
+    include: {all: true}
+perUserMfa:
+  - {state: disabled, for: {all: true}}
+rollout:
+  observe: 72h
+  waves:
+    - {name: IT, groups: [IT], pause: 24h}
+    - {name: Sales, groups: [Sales], pause: 1h30m}
+`
+
+func titles(p policy.Plan) []string {
+	var list []string
+	for _, s := range p.Steps {
+		t := s.Title
+		if s.Pause > 0 {
+			t += " after " + s.Pause.String()
+		}
+		if s.Gate {
+			t += " if good"
+		}
+		list = append(list, t)
+	}
+	return list
+}
+
+// A migration of per-user MFA to Conditional Access comes in the order that locks nobody
+// out, and ends where the file wants it.
+func TestRollout(t *testing.T) {
+	s := contoso()
+	for i := range s.People {
+		s.People[i].PerUserMFA = posture.PerUserEnforced
+	}
+	d := newDesk(s)
+	p, err := d.plan(rollout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"enable the method TemporaryAccessPass", "set the registration campaign: enabled", `create the policy "Require MFA", report-only`,
+		`enforce the policy "Require MFA" for the wave IT after 72h0m0s`, "take per-user MFA back from the wave IT",
+		`enforce the policy "Require MFA" for the wave Sales after 24h0m0s if good`, "take per-user MFA back from the wave Sales",
+		`enforce the policy "Require MFA" after 1h30m0s if good`, `remove the policy "Require MFA (rollout)", which has done its work`,
+		"take per-user MFA back",
+	}
+	if diff := cmp.Diff(want, titles(p)); diff != "" {
+		t.Error(diff)
+	}
+	if len(p.Refusals) > 0 {
+		t.Fatal(p.Refusals)
+	}
+	before := clone(d.Snapshot)
+	d.wrote = func() { d.nobodyBlocked(t, before, nil) }
+	out, err := d.apply(p)
+	if err != nil || !out.Done() {
+		t.Fatal(out, err)
+	}
+	if got := d.now.Sub(today); got != 72*time.Hour+24*time.Hour+90*time.Minute {
+		t.Error("paused for", got)
+	}
+	for _, person := range d.People {
+		if person.PerUserMFA != posture.PerUserDisabled {
+			t.Error(person.ID, person.PerUserMFA)
+		}
+	}
+	if again, err := d.plan(rollout); err != nil || !again.Empty() {
+		t.Error("the state that was reached is not the file's:", titles(again), err)
+	}
+	if out, err := d.engine().Apply(t.Context(), p, "op", "again"); err != nil || !out.Already || out.Writes > 0 {
+		t.Error(out, err)
+	}
+	if len(d.trail.records) != d.writes {
+		t.Errorf("%d audit records of %d writes", len(d.trail.records), d.writes)
+	}
+	for _, r := range d.trail.records {
+		if r.Actor != "op@contoso.example" || r.Reason != "test" || r.Plan != p.Digest || r.PolicyAfter == nil || r.PolicyBefore == nil {
+			t.Errorf("%+v", r)
+		}
+	}
+
+	back, err := d.rollback(out.Run)
+	if err != nil || len(back.Refusals) > 0 {
+		t.Fatal(back.Refusals, err)
+	}
+	if _, err := d.apply(back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, d.Snapshot, cmpopts.EquateEmpty()); diff != "" {
+		t.Error("rollback:", diff)
+	}
+	if _, err := d.rollback(out.Run); !errors.Is(err, policy.ErrNoRun) {
+		t.Error("taken back twice:", err)
+	}
+}
+
+// nobodyBlocked compares with posture's own words.
+func (d *desk) nobodyBlocked(t fataler, before posture.Snapshot, accepted []identity.UserID) {
+	t.Helper()
+	q := posture.Question{At: today, Phase: posture.Phase2}
+	was, err := posture.Evaluate(before, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, err := posture.Evaluate(clone(d.Snapshot), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range was.Results {
+		for k := range was.Results[i].Accesses {
+			b, a := was.Results[i].Accesses[k], is.Results[i].Accesses[k]
+			if b.Verdict != posture.Blocked && a.Verdict == posture.Blocked && !slices.Contains(accepted, before.People[i].ID) {
+				t.Fatalf("%s is locked out of %q", before.People[i].ID, a.App)
+			}
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	const header = "breakGlass: {accounts: [glass@contoso.example]}\n"
+	const enforce = header + "conditionalAccess: [{name: X, state: enforced, require: mfa, include: {all: true}}]\n"
+	nothing := func(s *posture.Snapshot) { // can be registered at a sign-in
+		for id, m := range s.Policies.Methods.Methods {
+			m.Enabled = false
+			s.Policies.Methods.Methods[id] = m
+		}
+		s.Policies.Methods.Methods["sms"] = posture.MethodSetting{ID: "Sms", Enabled: true, Include: []posture.Target{{ID: "10000000-0000-4000-8000-000000000002"}}}
+		s.Policies.Methods.Methods["fido2"] = everybody("Fido2")
+		fido := s.Policies.Methods.Methods["fido2"]
+		fido.SelfService = posture.No
+		s.Policies.Methods.Methods["fido2"] = fido
+	}
+	for name, c := range map[string]struct {
+		change func(*posture.Snapshot)
+		file   string
+		accept []string
+		code   policy.Code // of the first refusal; empty for none
+		people []identity.UserID
+	}{
+		"fine":                     {nil, enforce, nil, "", nil},
+		"defaults beside policies": {func(s *posture.Snapshot) { s.Policies.SecurityDefaults = posture.Yes }, enforce, nil, policy.RefuseDefaults, nil},
+		"defaults beside somebody's policy": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{{ID: "20000000-0000-4000-8000-000000000001", DisplayName: "Old", State: posture.PolicyEnabled, Clients: []string{"all"}}}
+		}, header + "securityDefaults: enabled\n", nil, policy.RefuseDefaults, nil},
+		"defaults go first":              {func(s *posture.Snapshot) { s.Policies.SecurityDefaults = posture.Yes }, enforce + "securityDefaults: disabled\n", nil, "", nil},
+		"neither answers nor registers":  {nothing, enforce, nil, policy.RefuseLockout, []identity.UserID{"ada", "new"}},
+		"one of them accepted":           {nothing, enforce, []string{"ADA@contoso.example"}, policy.RefuseLockout, []identity.UserID{"new"}},
+		"all of them accepted":           {nothing, enforce, []string{"ada", "new"}, "", nil},
+		"the reason accepted":            {nothing, enforce, []string{"locked-out"}, "", nil},
+		"break-glass is not asked":       {func(s *posture.Snapshot) { nothing(s); s.People[1].Registration.Methods = nil }, enforce, []string{"locked-out"}, "", nil},
+		"break-glass loses its method":   {nil, header + "methods: {fido2: {state: disabled}}\n", nil, policy.RefuseBreakGlass, []identity.UserID{"glass"}},
+		"break-glass cannot be accepted": {nil, header + "methods: {fido2: {state: disabled}}\n", []string{"glass", "only-method"}, policy.RefuseBreakGlass, []identity.UserID{"glass"}},
+		"every administrator": {func(s *posture.Snapshot) { nothing(s); s.People[0].Registration.Methods = nil }, enforce, []string{"locked-out"},
+			policy.RefuseAdministrators, []identity.UserID{"root"}},
+		"only method":             {nil, header + "methods: {sms: {state: disabled}}\n", nil, policy.RefuseOnlyMethod, []identity.UserID{"bob"}},
+		"only method, by targets": {nil, header + "methods: {sms: {include: {groups: [IT]}}}\n", nil, policy.RefuseOnlyMethod, []identity.UserID{"bob"}},
+		"only method, accepted":   {nil, header + "methods: {sms: {state: disabled}}\n", []string{"bob"}, "", nil},
+		"methods are not known": {func(s *posture.Snapshot) { s.People[2].Registration = posture.Registration{} }, header + "methods: {sms: {state: disabled}}\n",
+			[]string{"bob"}, policy.RefuseOnlyMethod, []identity.UserID{"ada"}},
+		"a program signs in as a person": {func(s *posture.Snapshot) {
+			s.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1}}
+			s.Policies.SecurityDefaults = posture.No
+		}, enforce, nil, "", nil}, // enforcement asks it already
+		"policies could not be read": {func(s *posture.Snapshot) {
+			s.Gaps = []posture.Gap{{Fact: posture.FactConditional, Why: "forbidden"}}
+		}, enforce, []string{"fact-missing"}, policy.RefuseFact, nil},
+		"registrations could not be read": {func(s *posture.Snapshot) {
+			s.Gaps = []posture.Gap{{Fact: posture.FactRegistrations, Why: "forbidden"}}
+		}, header + "systemPreferred: enabled\n", []string{"fact-missing"}, policy.RefuseFact, nil},
+		"sign-ins could not be read": {func(s *posture.Snapshot) {
+			s.Gaps = []posture.Gap{{Fact: posture.FactSignIns, Why: "no licence"}}
+		}, header + "systemPreferred: enabled\n", nil, policy.RefuseFact, nil},
+		"sign-ins could not be read, accepted": {func(s *posture.Snapshot) {
+			s.Gaps = []posture.Gap{{Fact: posture.FactSignIns, Why: "no licence"}}
+		}, header + "systemPreferred: enabled\n", []string{"fact-missing"}, "", nil},
+		"states are not told": {func(s *posture.Snapshot) {
+			s.Gaps = []posture.Gap{{Fact: posture.FactPerUserMFA, Why: "not documented"}}
+		}, header + "perUserMfa: [{state: disabled, for: {all: true}}]\n", []string{"fact-missing"}, policy.RefuseFact, nil},
+		"nobody can watch": {nil, enforce + "rollout: {stop: {failedSignIns: 0}}\n", nil, policy.RefuseUnwatched, nil},
+		"strength that people lack": {nothing, header + "conditionalAccess: [{name: X, state: enforced, require: Phishing-resistant MFA, include: {users: [ada]}}]\n", nil,
+			policy.RefuseLockout, []identity.UserID{"ada"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			if c.change != nil {
+				c.change(&s)
+			}
+			d := newDesk(s)
+			p, err := d.plan(c.file, c.accept...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var code policy.Code
+			var people []identity.UserID
+			if len(p.Refusals) > 0 {
+				code, people = p.Refusals[0].Code, p.Refusals[0].People
+				if p.Refusals[0].WayOut == "" {
+					t.Error("no way out is told")
+				}
+			}
+			if code != c.code || !slices.Equal(people, c.people) {
+				t.Errorf("%+v", p.Refusals)
+			}
+			_, err = d.apply(p)
+			if refused := errors.Is(err, policy.ErrRefused); refused != (c.code != "") || err != nil && !refused {
+				t.Error("apply:", err)
+			}
+			if c.code != "" && d.writes > 0 {
+				t.Errorf("%d writes of a refused plan", d.writes)
+			}
+		})
+	}
+}
+
+// A plan that somebody changed, or that is of another tenant, is not applied.
+func TestPlanIsTheOneThatWasMade(t *testing.T) {
+	d := newDesk(contoso())
+	p, err := d.plan("breakGlass: {none: lab}\nmethods: {voice: {state: enabled}}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := p
+	forged.Refusals, forged.Accept = nil, []string{"bob"}
+	if _, err := d.apply(forged); !errors.Is(err, policy.ErrNotThisPlan) {
+		t.Error(err)
+	}
+	d.Tenant.ID = "fabrikam"
+	if _, err := d.apply(p); !errors.Is(err, policy.ErrNotThisPlan) {
+		t.Error(err)
+	}
+	if d.writes > 0 {
+		t.Error("written")
+	}
+}
+
+// What somebody else changes between plan and apply, or between two waves, ends the plan.
+func TestSomebodyElse(t *testing.T) {
+	d := newDesk(contoso())
+	p, err := d.plan(rollout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Policies.Methods.Methods["voice"] = everybody("Voice") // not even written by the plan
+	if _, err := d.apply(p); !errors.Is(err, policy.ErrChanged) || d.writes > 0 {
+		t.Error(err, d.writes)
+	}
+
+	d = newDesk(contoso())
+	if p, err = d.plan(rollout); err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.engine().Apply(t.Context(), p, "op", "r")
+	if err != nil || out.PausedUntil.IsZero() {
+		t.Fatal(out, err)
+	}
+	d.now = out.PausedUntil
+	d.Policies.Conditional[0].Exclude.Users = append(d.Policies.Conditional[0].Exclude.Users, "ada")
+	writes := d.writes
+	if _, err := d.apply(p); !errors.Is(err, policy.ErrChanged) || d.writes > writes {
+		t.Error(err)
+	}
+}
+
+// A person who lost their methods since the plan was made is seen before the next wave.
+func TestPeopleChange(t *testing.T) {
+	s := contoso()
+	s.Policies.Methods.Methods = map[string]posture.MethodSetting{
+		"microsoftauthenticator": {ID: "MicrosoftAuthenticator", Enabled: true, Include: []posture.Target{{ID: "10000000-0000-4000-8000-000000000001"}}},
+		"sms":                    {ID: "Sms", Enabled: true, Include: []posture.Target{{ID: "10000000-0000-4000-8000-000000000002"}}},
+		"fido2":                  {ID: "Fido2", Enabled: true, Include: []posture.Target{{ID: posture.AllUsers}}, SelfService: posture.No},
+		"temporaryaccesspass":    {ID: "TemporaryAccessPass"},
+	}
+	s.People = s.People[:4] // without the one who has nothing
+	d := newDesk(s)
+	p, err := d.plan(rollout)
+	if err != nil || len(p.Refusals) > 0 {
+		t.Fatal(p.Refusals, err)
+	}
+	out, err := d.engine().Apply(t.Context(), p, "op", "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.now = out.PausedUntil
+	d.People = append(d.People, person("eve"))
+	if _, err := d.apply(p); !errors.Is(err, policy.ErrRefused) || !strings.Contains(err.Error(), "neither answer nor register") {
+		t.Error(err)
+	}
+}
+
+func TestStopRule(t *testing.T) {
+	stopping := strings.Replace(rollout, "rollout:", "rollout:\n  stop: {failedSignIns: 1, openFlags: 0}", 1)
+	for name, c := range map[string]struct {
+		failures []policy.Failure
+		flags    []flag.Flag
+		blocked  bool
+		stops    string
+	}{
+		"good":                      {},
+		"failures of others":        {failures: []policy.Failure{{User: "new"}, {User: "new"}, {User: "new"}}},
+		"as many as are good":       {failures: []policy.Failure{{User: "ada"}}},
+		"failures":                  {failures: []policy.Failure{{User: "ada"}, {User: "root"}}, stops: "2 sign-ins"},
+		"a flag":                    {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 4)}}, stops: "1 flags"},
+		"a flag from before":        {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, -4)}}},
+		"somebody newly locked out": {blocked: true, stops: "1 people"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(contoso())
+			d.watch = policy.Watch{
+				Failures: func(_ context.Context, _ time.Time) ([]policy.Failure, error) { return c.failures, nil },
+				Flags:    func(context.Context) ([]flag.Flag, error) { return c.flags, nil },
+			}
+			p, err := d.plan(stopping)
+			if err != nil || len(p.Refusals) > 0 {
+				t.Fatal(p.Refusals, err)
+			}
+			for range 2 { // to the first wave
+				out, err := d.engine().Apply(t.Context(), p, "op", "r")
+				if err != nil || out.PausedUntil.IsZero() {
+					t.Fatal(out, err)
+				}
+				d.now = out.PausedUntil
+			}
+			if c.blocked { // by what is no policy of ours
+				d.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1}}
+			}
+			writes := d.writes
+			_, err = d.apply(p)
+			if c.stops == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !errors.Is(err, policy.ErrStopped) || !strings.Contains(err.Error(), c.stops) || d.writes > writes {
+				t.Error(err, d.writes-writes)
+			}
+		})
+	}
+}
+
+// Waiting is for what time cures; anything else ends the run, which goes on later.
+func TestTrouble(t *testing.T) {
+	busy := &identity.RetryError{After: 7 * time.Second, Err: errors.New("429")}
+	lost := &identity.RetryError{Unknown: true, Err: errors.New("502")}
+	for name, c := range map[string]struct {
+		before, after error // of every first write
+		writes        int
+		slept         []time.Duration
+	}{
+		"busy":        {before: busy, writes: 10, slept: slices.Repeat([]time.Duration{7 * time.Second}, 10)},
+		"answer lost": {after: lost, writes: 10, slept: slices.Repeat([]time.Duration{5 * time.Second}, 10)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			s.People[2].PerUserMFA, s.People[3].PerUserMFA, s.People[4].PerUserMFA = posture.PerUserEnabled, posture.PerUserEnabled, posture.PerUserEnabled
+			d := newDesk(s)
+			p, err := d.plan(rollout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			failed := map[string]bool{}
+			d.trouble = func(w policy.Write, after bool) error {
+				key := w.Object.String() + titles(p)[0]
+				if data, err := json.Marshal(w.To); err == nil {
+					key += string(data)
+				}
+				want := c.before
+				if after {
+					want = c.after
+				}
+				if want == nil || failed[key] {
+					return nil
+				}
+				failed[key] = true
+				return want
+			}
+			if out, err := d.apply(p); err != nil || !out.Done() {
+				t.Fatal(out, err)
+			}
+			if d.writes != c.writes || !slices.Equal(d.slept, c.slept) {
+				t.Error(d.writes, d.slept)
+			}
+			if again, err := d.plan(rollout); err != nil || !again.Empty() {
+				t.Error(titles(again), err)
+			}
+		})
+	}
+	d := newDesk(contoso())
+	p, err := d.plan(rollout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.trouble = func(policy.Write, bool) error { return identity.ErrForbidden }
+	if _, err := d.apply(p); !errors.Is(err, identity.ErrForbidden) || len(d.slept) > 0 {
+		t.Error(err, d.slept)
+	}
+	d.trouble = nil
+	if out, err := d.apply(p); err != nil || !out.Done() {
+		t.Error(out, err)
+	}
+}
+
+// What a rollback would put back and somebody else has changed since is left to them.
+func TestRollbackLeavesOthersAlone(t *testing.T) {
+	d := newDesk(contoso())
+	p, err := d.plan("breakGlass: {none: lab}\nmethods: {voice: {state: enabled, include: {all: true}}}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.apply(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Policies.Methods.Methods["voice"] = posture.MethodSetting{ID: "Voice", Enabled: true, Include: []posture.Target{{ID: "somebody"}}}
+	back, err := d.rollback(out.Run)
+	if err != nil || len(back.Refusals) != 1 || back.Refusals[0].Code != policy.RefuseForeign {
+		t.Error(back.Refusals, err)
+	}
+	if _, err := d.apply(back); !errors.Is(err, policy.ErrRefused) {
+		t.Error(err)
+	}
+}
+
+func TestDrift(t *testing.T) {
+	d := newDesk(contoso())
+	f, err := policy.Parse([]byte(rollout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := d.plan(rollout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.apply(p); err != nil {
+		t.Fatal(err)
+	}
+	drift := func() []string {
+		list, err := d.planner().Drift(t.Context(), f, clone(d.Snapshot))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, x := range list {
+			out = append(out, string(x.Kind)+" "+x.Name+" "+x.Member+": "+string(x.Have)+" not "+string(x.Want))
+		}
+		return out
+	}
+	if got := drift(); len(got) > 0 {
+		t.Error(got)
+	}
+	d.Policies.Conditional[0].State = posture.PolicyDisabled
+	d.People[2].PerUserMFA = posture.PerUserEnabled
+	d.Policies.SecurityDefaults = posture.Unknown // not managed
+	want := []string{`conditional-access Require MFA state: "disabled" not "enabled"`, `per-user-mfa  state: "enabled" not "disabled"`}
+	if diff := cmp.Diff(want, drift()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// fataler is what *testing.T and *rapid.T have in common here.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
