@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os/user"
 
 	"github.com/spf13/cobra"
 
@@ -115,16 +114,16 @@ func startConsole(ctx context.Context, address string, cfg console.Config, log i
 			closing()
 		}
 	}()
-	me, err := user.Current()
+	me, err := whoami()
 	if err != nil {
-		return started{}, fmt.Errorf("who runs this: %w", err)
+		return started{}, err
 	}
 	cfg.Log = slog.New(slog.NewJSONHandler(log, nil))
 	server, err := console.Start(ctx, address, cfg)
 	if err != nil {
 		return started{}, err
 	}
-	return started{server, server.Link(operate.Operator(me.Username)), closing}, nil
+	return started{server, server.Link(operate.Operator(me)), closing}, nil
 }
 
 // openConsole serves a console of the stack, with the audit lines of its functions.

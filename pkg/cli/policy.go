@@ -347,8 +347,8 @@ func effect(e policy.Effect) string {
 
 func newPolicyApply(env []string) *cobra.Command {
 	var (
-		reason, operator string
-		yes              bool
+		reason string
+		yes    bool
 	)
 	c := &cobra.Command{
 		Use: "apply PLAN-FILE", Short: "Apply a plan up to its next pause, or, without --yes, show it", Args: checked(cobra.ExactArgs(1)),
@@ -359,7 +359,6 @@ func newPolicyApply(env []string) *cobra.Command {
 		Example: "  mfaflow policy apply rollout.plan\n  mfaflow policy apply rollout.plan --reason 'MFA for everybody, CHG-1234' --yes",
 	}
 	changing(c, &reason, &yes)
-	c.Flags().StringVar(&operator, "operator", "", "who does it, for the audit trail; default: the user of this machine")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		var p policy.Plan
 		text, err := os.ReadFile(args[0])
@@ -379,10 +378,9 @@ func newPolicyApply(env []string) *cobra.Command {
 		if err := needReason(reason); err != nil {
 			return err
 		}
-		if operator == "" {
-			if operator, err = whoami(); err != nil {
-				return &usageError{err}
-			}
+		operator, err := whoami()
+		if err != nil {
+			return err
 		}
 		return onBoard(env, func(ctx context.Context, b *board, _ []string) error {
 			return b.apply(ctx, p, operator, reason)
@@ -391,11 +389,12 @@ func newPolicyApply(env []string) *cobra.Command {
 	return jsonFlag(c)
 }
 
-// whoami is the user of this machine. The tenant knows the app only.
+// whoami is the user of this machine, and nobody that somebody names. The tenant knows the
+// app only.
 func whoami() (string, error) {
 	u, err := user.Current()
-	if err != nil || u.Username == "" {
-		return "", errors.New("--operator is missing: this machine does not know who you are")
+	if err != nil {
+		return "", fmt.Errorf("who runs this: %w", err)
 	}
 	return u.Username, nil
 }

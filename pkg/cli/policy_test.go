@@ -85,13 +85,13 @@ func TestPolicyIsAppliedAndTakenBack(t *testing.T) {
 	contains(t, ok(t, env, 0, "policy", "apply", there), "Nothing was changed.")
 	ok(t, env, 3, "policy", "drift", file)
 	ok(t, env, 2, "policy", "apply", there, "--yes")
-	applied := ok(t, env, 0, "policy", "apply", there, "--yes", "--reason", "CHG-1234", "--operator", "ada@contoso.example")
+	applied := ok(t, env, 0, "policy", "apply", there, "--yes", "--reason", "CHG-1234")
 	contains(t, applied, "step 1 of 6: set the registration campaign", "Done: 6 steps, run ")
 	ok(t, env, 0, "policy", "drift", file)
 	contains(t, ok(t, env, 0, "policy", "apply", there, "--yes", "--reason", "again"), "It was applied before, as run ")
 
 	id := regexp.MustCompile(`run (\S+)\.`).FindStringSubmatch(applied)[1]
-	contains(t, ok(t, env, 0, "policy", "rollback"), id, "done", "6 of 6", "ada@contoso.example", "CHG-1234")
+	contains(t, ok(t, env, 0, "policy", "rollback"), id, "done", "6 of 6", me(t), "CHG-1234")
 	contains(t, ok(t, env, 0, "policy", "rollback", id, "-o", back), "take back: ")
 	contains(t, ok(t, env, 0, "policy", "apply", back, "--yes", "--reason", "taken back"), "Done: ")
 	contains(t, ok(t, env, 0, "policy", "drift", now), "Nothing differs.")
@@ -116,7 +116,7 @@ func TestPolicyIsAppliedAndTakenBack(t *testing.T) {
 	if err := audit.Read(bytes.NewReader(trail), func(f audit.Found) error {
 		if f.Plan == plan.Digest {
 			did = append(did, f.Type)
-			if f.Actor != "ada@contoso.example" || f.Reason != "CHG-1234" || f.Key != id || f.Outcome != "done" || len(f.Calls) == 0 || len(f.PolicyBefore)+len(f.PolicyAfter) == 0 {
+			if f.Actor != me(t) || f.Reason != "CHG-1234" || f.Key != id || f.Outcome != "done" || len(f.Calls) == 0 || len(f.PolicyBefore)+len(f.PolicyAfter) == 0 {
 				t.Errorf("%+v", f.Record)
 			}
 		}
