@@ -382,13 +382,16 @@ type reading struct {
 	drawn bool
 }
 
+// usualWidth is that of a terminal that does not tell.
+const usualWidth = 120
+
 func newReading(out io.Writer, width int) *reading {
 	return &reading{out: out, shows: isTerminal(out), began: time.Now(), width: width}
 }
 
 func (r *reading) show(p readiness.Progress) {
 	if r.shows {
-		fmt.Fprintf(r.out, "\r%s\x1b[K", cut(readingLine(p, time.Since(r.began)), max(r.width-1, 2*barWidth)))
+		fmt.Fprintf(r.out, "\r%s\x1b[K", cut(readingLine(p, time.Since(r.began)), max(cmp.Or(r.width, usualWidth), barWidth)-1))
 		r.drawn = true
 	}
 }

@@ -70,3 +70,25 @@ func TestOnATerminal(t *testing.T) {
 		t.Errorf("code %d\n%q", code, text)
 	}
 }
+
+// How far a run has come is a line that is drawn over and taken away at the end, and is
+// never longer than the terminal.
+func TestReadinessOnATerminal(t *testing.T) {
+	env := onTenant(t)
+	for _, columns := range []uint16{100, 10} {
+		tty, written := terminal(t, columns)
+		code := cli.Run(t.Context(), []string{"readiness", "--max-age", "0"}, strings.NewReader(""), io.Discard, tty, env)
+		text := written()
+		if code != 0 || !strings.Contains(text, "\r[") || !strings.HasSuffix(text, "\r\x1b[K") || strings.Contains(text, "\n") {
+			t.Errorf("code %d\n%q", code, text)
+		}
+		for line := range strings.SplitSeq(text, "\r") {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\x1b[K")); n >= max(int(columns), 24) {
+				t.Errorf("%d columns: %q", n, line)
+			}
+		}
+		if columns == 100 && !strings.Contains(text, " people, ") {
+			t.Errorf("%q", text)
+		}
+	}
+}
