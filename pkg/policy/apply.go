@@ -235,13 +235,18 @@ func (a *applying) look(ctx context.Context, i int) error {
 	if s, err = a.grouped(ctx, s, left); err != nil {
 		return err
 	}
+	if perUser(left) {
+		if s, err = told(ctx, a.Tenant, s); err != nil {
+			return err
+		}
+	}
 	judged := plan.Question
 	judged.At = a.Now().UTC()
 	found, err := judge(s, judged, left)
 	if err != nil {
 		return err
 	}
-	if open, _ := sift(append(gaps(s, nil, true), found...), plan.Accept, s); len(open) > 0 {
+	if open := beyond(append(gaps(s, nil, true), found...), plan.Accepted); len(open) > 0 {
 		return fmt.Errorf("%w, by what is known now: %s", ErrRefused, list(open))
 	}
 	now, err := posture.Evaluate(s, judged)
@@ -358,13 +363,20 @@ func (a *applying) grouped(ctx context.Context, s posture.Snapshot, steps []Step
 	return r.s, r.err
 }
 
+// firstWave is when a policy came into force for anybody: what happened before is not the
+// rollout's doing.
+func (a *applying) firstWave() time.Time {
+	for i, done := range a.run.StepsDone {
+		if a.run.Plan.Steps[i].Wave != "" {
+			return done
+		}
+	}
+	return a.run.BeganAt
+}
+
 // gate is the stop rule of a rollout.
 func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, blocked []identity.UserID) error {
 	in := (&desire{s: s}).members(step.WaveGroups)
-	taken := map[string]bool{}
-	for _, accept := range a.run.Plan.Accept {
-		taken[accept] = true
-	}
 	was := map[identity.UserID]bool{}
 	for _, id := range a.run.Blocked {
 		was[id] = true
@@ -376,7 +388,7 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 	}
 	stop, newly := a.run.Plan.Stop, 0
 	for _, id := range blocked {
-		newly += b2i(in[id] && !was[id] && !taken[string(id)])
+		newly += b2i(in[id] && !was[id])
 	}
 	var why []string
 	if newly > stop.NewlyBlocked {
@@ -386,13 +398,13 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 		if a.Watch.Failures == nil {
 			return fmt.Errorf("%w: failed sign-ins cannot be read", ErrStopped)
 		}
-		failures, err := a.Watch.Failures(ctx, a.run.BeganAt)
+		failures, err := a.Watch.Failures(ctx, a.firstWave())
 		if err != nil {
 			return fmt.Errorf("read failed sign-ins: %w", err)
 		}
 		n := 0
 		for _, f := range failures {
-			n += b2i(in[f.User])
+			n += b2i(in[f.User] && !f.At.Before(a.firstWave()))
 		}
 		if n > *stop.FailedSignIns {
 			why = append(why, fmt.Sprintf("%d sign-ins of people of the waves so far failed over MFA, and %d would be good", n, *stop.FailedSignIns))
@@ -408,7 +420,7 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 		}
 		n := 0
 		for _, f := range flags {
-			n += b2i(in[f.User] && !f.At.Before(a.run.BeganAt))
+			n += b2i(in[f.User] && !f.At.Before(a.firstWave()))
 		}
 		if n > *stop.OpenFlags {
 			why = append(why, fmt.Sprintf("%d flags about people of the waves so far are open, and %d would be good", n, *stop.OpenFlags))

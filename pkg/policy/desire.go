@@ -44,7 +44,6 @@ type resolving struct {
 	*desire
 	ctx    context.Context
 	groups Groups
-	tenant Tenant
 	err    error
 }
 
@@ -55,7 +54,13 @@ func (r *resolving) wrong(path, text string, args ...any) {
 // desired resolves a file. An error that is ErrFile names everything that the tenant does
 // not have.
 func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups) (*desire, error) {
-	r := &resolving{ctx: ctx, groups: g, tenant: t, desire: &desire{
+	if len(f.PerUser) > 0 {
+		var err error
+		if s, err = told(ctx, t, s); err != nil {
+			return nil, err
+		}
+	}
+	r := &resolving{ctx: ctx, groups: g, desire: &desire{
 		s: s, index: map[identity.UserID]int{}, perUser: map[identity.UserID]posture.PerUserMFA{}, leftovers: map[string]posture.ConditionalPolicy{},
 	}}
 	r.s.Groups = maps.Clone(s.Groups)
@@ -463,7 +468,6 @@ func (r *resolving) states(rules []PerUserRule) {
 			}
 		}
 	}
-	var unknown []identity.UserID
 	for _, id := range sortedUsers(want) {
 		i, ok := r.index[id]
 		if !ok {
@@ -473,38 +477,48 @@ func (r *resolving) states(rules []PerUserRule) {
 		case want[id]:
 		case posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced:
 			r.perUser[id] = want[id]
-		default:
-			unknown = append(unknown, id)
+		default: // what is left unknown is a gap
 		}
 	}
-	r.readStates(unknown, want)
 }
 
-// readStates asks for the states that are not told in bulk.
-func (r *resolving) readStates(unknown []identity.UserID, want map[identity.UserID]posture.PerUserMFA) {
-	if len(unknown) == 0 || len(unknown) > maxSingle {
-		return // what is left unknown is a gap
+// told is the snapshot with the states of per-user MFA that are not told in bulk, if they
+// are not too many to be asked for one by one.
+func told(ctx context.Context, t Tenant, s posture.Snapshot) (posture.Snapshot, error) {
+	at := map[identity.UserID]int{}
+	for i := range s.People {
+		switch s.People[i].PerUserMFA {
+		case posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced:
+		default:
+			at[s.People[i].ID] = i
+		}
 	}
-	r.s.People = slices.Clone(r.s.People)
-	for part := range slices.Chunk(unknown, perRequest) {
-		state, err := r.tenant.State(r.ctx, Object{Kind: KindPerUser}, part)
+	if len(at) == 0 || len(at) > maxSingle {
+		return s, nil
+	}
+	s.People = slices.Clone(s.People)
+	for part := range slices.Chunk(sortedUsers(at), perRequest) {
+		state, err := t.State(ctx, Object{Kind: KindPerUser}, part)
 		if err != nil {
-			r.err = errors.Join(r.err, fmt.Errorf("read states of per-user MFA: %w", err))
-			return
+			return s, fmt.Errorf("read states of per-user MFA: %w", err)
 		}
-		for _, id := range part {
-			have, ok := state.Value.PerUser[id]
-			if !ok {
-				continue
-			}
-			r.s.People[r.index[id]].PerUserMFA = have
-			if have != want[id] {
-				r.perUser[id] = want[id]
+		for id, have := range state.Value.PerUser {
+			if i, ok := at[id]; ok {
+				s.People[i].PerUserMFA = have
+				delete(at, id)
 			}
 		}
 	}
-	r.s.Gaps = slices.DeleteFunc(slices.Clone(r.s.Gaps), func(g posture.Gap) bool {
-		return g.Fact == posture.FactPerUserMFA && !slices.ContainsFunc(r.s.People, func(p posture.Person) bool { return p.PerUserMFA == posture.PerUserUnknown })
+	if len(at) == 0 {
+		s.Gaps = slices.DeleteFunc(slices.Clone(s.Gaps), func(g posture.Gap) bool { return g.Fact == posture.FactPerUserMFA })
+	}
+	return s, nil
+}
+
+// perUser reports whether steps write per-user MFA.
+func perUser(steps []Step) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool {
+		return slices.ContainsFunc(s.Writes, func(w Write) bool { return w.Kind == KindPerUser })
 	})
 }
 

@@ -55,7 +55,8 @@ var refusals = map[Code]struct {
 		"have them register another method first, such as by the registration campaign", true},
 	RefuseFact: {"A fact could not be read",
 		"give the app the permission that is missing and plan again", false},
-	RefuseUnwatched: {"The stop rule of the rollout cannot be kept", "", false},
+	RefuseUnwatched: {"The stop rule of the rollout cannot be kept",
+		"take failedSignIns or openFlags out of rollout.stop, or run where both can be read", false},
 	RefuseForeign: {"Somebody else has changed what would be put back",
 		"look at the change, and put it back by hand or leave it", false},
 }
@@ -79,8 +80,10 @@ type Refusal struct {
 	// Step is the number of the step, from 1; 0 for the plan as a whole.
 	Step   int               `json:"step,omitempty"`
 	People []identity.UserID `json:"people,omitempty"`
-	Detail string            `json:"detail,omitempty"`
-	WayOut string            `json:"wayOut"`
+	// Fact is what could not be read, for RefuseFact.
+	Fact   posture.Fact `json:"fact,omitempty"`
+	Detail string       `json:"detail,omitempty"`
+	WayOut string       `json:"wayOut"`
 	// Acceptable: an operator may take it upon themselves, for a person or for all.
 	Acceptable bool `json:"acceptable"`
 }
@@ -261,6 +264,7 @@ func gaps(s posture.Snapshot, needs map[posture.Fact]bool, steps bool) []Refusal
 	var list []Refusal
 	for _, g := range s.Gaps {
 		r := refuse(RefuseFact, 0, nil, fmt.Sprintf("%s: %s", g.Fact, g.Why))
+		r.Fact = g.Fact
 		switch g.Fact {
 		case posture.FactTenant, posture.FactPrincipals: // nothing rests on them
 			continue
@@ -280,6 +284,56 @@ func gaps(s posture.Snapshot, needs map[posture.Fact]bool, steps bool) []Refusal
 		list = append(list, refuse(RefuseFact, 0, nil, fmt.Sprintf("%s: the state of %d people is not told", posture.FactPerUserMFA, unknown)))
 	}
 	return list
+}
+
+// beyond are the refusals that go beyond those that were accepted when the plan was made:
+// an operator took upon themselves what they were shown, for the people whom they were
+// shown, and nobody who has come to it since.
+func beyond(found, accepted []Refusal) []Refusal {
+	type taken struct {
+		code Code
+		who  identity.UserID
+		fact posture.Fact
+	}
+	seen := map[taken]bool{}
+	for _, r := range accepted {
+		for _, id := range r.People {
+			seen[taken{code: r.Code, who: id}] = true
+		}
+		if len(r.People) == 0 {
+			seen[taken{code: r.Code, fact: r.Fact}] = true
+		}
+	}
+	var open []Refusal
+	for _, r := range found {
+		all := len(r.People)
+		r.People = slices.DeleteFunc(slices.Clone(r.People), func(id identity.UserID) bool { return r.Acceptable && seen[taken{code: r.Code, who: id}] })
+		if len(r.People) > 0 || all == 0 && !(r.Acceptable && seen[taken{code: r.Code, fact: r.Fact}]) {
+			open = append(open, r)
+		}
+	}
+	return open
+}
+
+// acceptable reads what an operator takes upon themselves: people by object id or user
+// principal name, and codes that may be. ErrAccept names what is neither.
+func acceptable(list []string, s posture.Snapshot) ([]string, error) {
+	out := make([]string, 0, len(list))
+	var errs []error
+	for _, a := range list {
+		a = strings.ToLower(strings.TrimSpace(a))
+		refusal, isCode := refusals[Code(a)]
+		switch {
+		case isCode && refusal.acceptable || Code(a) == RefuseFact: // some facts may be
+		case isCode:
+			errs = append(errs, fmt.Errorf("%w: %s must not be taken upon oneself", ErrAccept, a))
+		case a == "" || !slices.ContainsFunc(s.People, func(p posture.Person) bool { return string(p.ID) == a || strings.EqualFold(p.UserPrincipalName, a) }):
+			errs = append(errs, fmt.Errorf("%w: %q is neither a person of the tenant's nor the code of a refusal", ErrAccept, a))
+		}
+		out = append(out, a)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), errors.Join(errs...)
 }
 
 // sift parts what was taken upon oneself from what still refuses the plan.

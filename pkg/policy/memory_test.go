@@ -34,6 +34,8 @@ type memory struct {
 	made   int
 	// trouble, if set, is asked before and after the effect of every write.
 	trouble func(w policy.Write, after bool) error
+	// blind: the states of per-user MFA are not told in bulk.
+	blind bool
 	// wrote is told of every effect.
 	wrote func()
 }
@@ -48,6 +50,18 @@ func clone(s posture.Snapshot) posture.Snapshot {
 		panic(err)
 	}
 	return c
+}
+
+// gathered is the tenant as it is read in bulk.
+func (m *memory) gathered() posture.Snapshot {
+	s := clone(m.Snapshot)
+	if m.blind {
+		s.Gaps = append(s.Gaps, posture.Gap{Fact: posture.FactPerUserMFA, Why: "not documented"})
+		for i := range s.People {
+			s.People[i].PerUserMFA = posture.PerUserUnknown
+		}
+	}
+	return s
 }
 
 func (m *memory) State(_ context.Context, o policy.Object, users []identity.UserID) (policy.State, error) {
@@ -251,14 +265,14 @@ func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
 		return policy.Plan{}, err
 	}
 	return d.planner().Plan(context.Background(), policy.Request{
-		File: f, Text: []byte(text), Snapshot: clone(d.memory.Snapshot), Accept: accept, Failures: d.watch.Failures != nil, Flags: d.watch.Flags != nil,
+		File: f, Text: []byte(text), Snapshot: d.gathered(), Accept: accept, Failures: d.watch.Failures != nil, Flags: d.watch.Flags != nil,
 	})
 }
 
 func (d *desk) engine() policy.Engine {
 	return policy.Engine{
 		Tenant: d.memory, Groups: d.memory, Store: d.store, Watch: d.watch, Audit: d.trail,
-		Snapshot: func(context.Context) (posture.Snapshot, error) { return clone(d.memory.Snapshot), nil },
+		Snapshot: func(context.Context) (posture.Snapshot, error) { return d.gathered(), nil },
 		Now:      func() time.Time { return d.now },
 		Sleep: func(_ context.Context, w time.Duration) error {
 			d.slept = append(d.slept, w)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"mfaflow/pkg/identity"
@@ -113,8 +112,8 @@ type Plan struct {
 	// Accept is what an operator took upon themselves: people, and codes of refusals.
 	Accept   []string  `json:"accept"`
 	Accepted []Refusal `json:"accepted"`
-	// Digest is over everything but the time it was made, what it says of people and
-	// itself.
+	// Digest is over everything but the times, the effects and the calls of steps, the
+	// warnings, and itself.
 	Digest string `json:"digest"`
 }
 
@@ -124,7 +123,7 @@ func (p Plan) Empty() bool { return len(p.Steps) == 0 }
 // seal computes the digest.
 func (p Plan) seal() (string, error) {
 	q := p
-	q.MadeAt, q.Digest, q.Warnings, q.Refusals, q.Accepted, q.Question.At = time.Time{}, "", nil, nil, nil, time.Time{}
+	q.MadeAt, q.Digest, q.Warnings, q.Question.At = time.Time{}, "", nil, time.Time{}
 	q.Steps = make([]Step, len(p.Steps))
 	for i, s := range p.Steps {
 		s.Effect, s.Calls = Effect{}, nil
@@ -169,6 +168,10 @@ type Request struct {
 // Plan compares the file with the tenant. A plan that has refusals cannot be applied. The
 // error is ErrFile when the file names what the tenant does not have.
 func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
+	accept, err := acceptable(r.Accept, r.Snapshot)
+	if err != nil {
+		return Plan{}, err
+	}
 	d, err := desired(ctx, r.File, r.Snapshot, p.Tenant, p.Groups)
 	if err != nil {
 		return Plan{}, err
@@ -177,24 +180,25 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 	plan := Plan{
 		Tenant: r.Snapshot.Tenant.ID, File: hex.EncodeToString(sum[:]), MadeAt: p.Now().UTC(),
 		Question: posture.Question{At: p.Now().UTC(), Phase: posture.Phase2}, BreakGlass: d.breakGlass, Base: r.Snapshot.Policies,
-		Steps: d.steps(), Accept: accepts(r.Accept),
+		Steps: d.steps(), Accept: accept,
 	}
 	if d.rollout.Stop != nil {
 		plan.Stop = *d.rollout.Stop
 	}
 	plan.Warnings = d.warnings(r.File, plan.Steps)
-	if err := p.finish(&plan, d.s, managed(r.File)); err != nil {
-		return Plan{}, err
-	}
+	var known []Refusal
 	if plan.Stop.FailedSignIns != nil && !r.Failures || plan.Stop.OpenFlags != nil && !r.Flags {
-		plan.Refusals = append(plan.Refusals, Refusal{Code: RefuseUnwatched, Detail: "the stop rule has a limit for something that cannot be read from here",
-			WayOut: "take failedSignIns or openFlags out of rollout.stop, or run where both can be read"})
+		known = append(known, refuse(RefuseUnwatched, 0, nil, "the stop rule has a limit for something that cannot be read from here"))
+	}
+	if err := p.finish(&plan, d.s, managed(r.File), known); err != nil {
+		return Plan{}, err
 	}
 	return plan, nil
 }
 
-// finish judges a plan, adds its calls and seals it.
-func (p Planner) finish(plan *Plan, s posture.Snapshot, needs map[posture.Fact]bool) error {
+// finish judges a plan, adds its calls and seals it. known are refusals beside those that
+// the judgement finds.
+func (p Planner) finish(plan *Plan, s posture.Snapshot, needs map[posture.Fact]bool, known []Refusal) error {
 	if plan.Steps == nil {
 		plan.Steps = []Step{}
 	}
@@ -208,19 +212,10 @@ func (p Planner) finish(plan *Plan, s posture.Snapshot, needs map[posture.Fact]b
 	if err != nil {
 		return err
 	}
-	found = append(gaps(s, needs, len(plan.Steps) > 0), found...)
+	found = slices.Concat(known, gaps(s, needs, len(plan.Steps) > 0), found)
 	plan.Refusals, plan.Accepted = sift(found, plan.Accept, s)
 	plan.Digest, err = plan.seal()
 	return err
-}
-
-func accepts(list []string) []string {
-	out := make([]string, 0, len(list))
-	for _, a := range list {
-		out = append(out, strings.ToLower(strings.TrimSpace(a)))
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }
 
 // steps are the writes in the order that is safe at every step.

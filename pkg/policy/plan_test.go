@@ -315,6 +315,7 @@ func TestPeopleChange(t *testing.T) {
 }
 
 func TestStopRule(t *testing.T) {
+	wave := today.Add(73 * time.Hour)
 	stopping := strings.Replace(rollout, "rollout:", "rollout:\n  stop: {failedSignIns: 1, openFlags: 0}", 1)
 	for name, c := range map[string]struct {
 		failures []policy.Failure
@@ -322,13 +323,14 @@ func TestStopRule(t *testing.T) {
 		blocked  bool
 		stops    string
 	}{
-		"good":                      {},
-		"failures of others":        {failures: []policy.Failure{{User: "new"}, {User: "new"}, {User: "new"}}},
-		"as many as are good":       {failures: []policy.Failure{{User: "ada"}}},
-		"failures":                  {failures: []policy.Failure{{User: "ada"}, {User: "root"}}, stops: "2 sign-ins"},
-		"a flag":                    {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 4)}}, stops: "1 flags"},
-		"a flag from before":        {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, -4)}}},
-		"somebody newly locked out": {blocked: true, stops: "1 people"},
+		"good":                              {},
+		"failures of others":                {failures: []policy.Failure{{User: "new", At: wave}, {User: "new", At: wave}, {User: "new", At: wave}}},
+		"as many as are good":               {failures: []policy.Failure{{User: "ada", At: wave}}},
+		"failures":                          {failures: []policy.Failure{{User: "ada", At: wave}, {User: "root", At: wave}}, stops: "2 sign-ins"},
+		"failures while it was report-only": {failures: []policy.Failure{{User: "ada", At: today.Add(time.Hour)}, {User: "root", At: today.Add(time.Hour)}}},
+		"a flag":                            {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 4)}}, stops: "1 flags"},
+		"a flag from before the first wave": {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 2)}}},
+		"somebody newly locked out":         {blocked: true, stops: "1 people"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(contoso())

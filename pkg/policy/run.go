@@ -144,13 +144,17 @@ func (p Planner) Rollback(ctx context.Context, store readiness.Store, run Run, r
 	if run.UndoneBy != "" {
 		return Plan{}, fmt.Errorf("%w: %s was taken back by %s", ErrNoRun, run.ID, run.UndoneBy)
 	}
+	accept, err := acceptable(r.Accept, r.Snapshot)
+	if err != nil {
+		return Plan{}, err
+	}
 	list, err := keeps(ctx, store, run.ID)
 	if err != nil {
 		return Plan{}, err
 	}
 	plan := Plan{
 		Undoes: run.ID, Tenant: r.Snapshot.Tenant.ID, MadeAt: p.Now().UTC(), Question: run.Plan.Question, BreakGlass: run.Plan.BreakGlass,
-		Base: r.Snapshot.Policies, Accept: accepts(r.Accept), Warnings: []Warning{},
+		Base: r.Snapshot.Policies, Accept: accept, Warnings: []Warning{},
 	}
 	plan.Question.At = plan.MadeAt
 	s := r.Snapshot
@@ -230,10 +234,14 @@ func (p Planner) Rollback(ctx context.Context, store readiness.Store, run Run, r
 		}
 		plan.Steps = append(plan.Steps, Step{Phase: phase, Title: title, Writes: []Write{back}})
 	}
-	if err := p.finish(&plan, s, nil); err != nil {
+	if perUser(plan.Steps) {
+		if s, err = told(ctx, p.Tenant, s); err != nil {
+			return Plan{}, err
+		}
+	}
+	if err := p.finish(&plan, s, nil, foreign); err != nil {
 		return Plan{}, err
 	}
-	plan.Refusals = append(foreign, plan.Refusals...)
 	return plan, nil
 }
 

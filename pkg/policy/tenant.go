@@ -101,6 +101,8 @@ type Snapshot func(ctx context.Context) (posture.Snapshot, error)
 var (
 	// ErrRefused: the plan would do harm, or cannot be judged.
 	ErrRefused = errors.New("the plan is refused")
+	// ErrAccept: what is to be taken upon oneself is nothing that can be.
+	ErrAccept = errors.New("nothing that can be accepted")
 	// ErrChanged: an object is no longer as it was planned.
 	ErrChanged = errors.New("the tenant was changed meanwhile")
 	// ErrStopped: a wave's stop rule struck.
