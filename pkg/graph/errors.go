@@ -74,14 +74,16 @@ var (
 	issuePass     = operation{name: "issue pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All", refusal: "the pass policy is off or does not cover the person or the lifetime, or the account is an external guest"}
 	deletePass    = operation{name: "delete pass", class: classMethods, write: true, permission: "UserAuthMethod-TAP.ReadWrite.All"}
 	readPassRules = operation{name: "read pass policy", impersonal: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
-	readMethods   = operation{name: "read methods and preferences", class: classMethods, permission: "UserAuthenticationMethod.Read.All"}
-	setDefault    = operation{name: "set default method", class: classMethods, write: true, permission: "UserAuthenticationMethod.ReadWrite.All", refusal: "the method is not registered"}
-	deleteMethod  = operation{name: "delete method", class: classMethods, write: true, permission: "UserAuthenticationMethod.ReadWrite.All or the UserAuthMethod permission of the kind", refusal: "it is the default method, or an alternate mobile phone depends on it"}
-	setEnabled    = operation{name: "block or unblock sign-in", class: classDirectory, write: true, permission: "User.EnableDisableAccount.All and User.Read.All" + privileged}
-	revoke        = operation{name: "revoke sessions", class: classDirectory, write: true, permission: "User.RevokeSessions.All", refusal: "an external user's sessions belong to the home tenant"}
-	setPassword   = operation{name: "set random password", class: classDirectory, write: true, permission: "User-PasswordProfile.ReadWrite.All" + privileged, refusal: "the account is owned by an on-premises directory"}
-	readRisk      = operation{name: "read user risk", class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
-	countUsers    = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
+	// Policies come with the strengths they ask for, which is why nothing else is read.
+	listAccessRules = operation{name: "list Conditional Access policies", impersonal: true, resumes: true, class: classProtection, permission: "Policy.Read.All"}
+	readMethods     = operation{name: "read methods and preferences", class: classMethods, permission: "UserAuthenticationMethod.Read.All"}
+	setDefault      = operation{name: "set default method", class: classMethods, write: true, permission: "UserAuthenticationMethod.ReadWrite.All", refusal: "the method is not registered"}
+	deleteMethod    = operation{name: "delete method", class: classMethods, write: true, permission: "UserAuthenticationMethod.ReadWrite.All or the UserAuthMethod permission of the kind", refusal: "it is the default method, or an alternate mobile phone depends on it"}
+	setEnabled      = operation{name: "block or unblock sign-in", class: classDirectory, write: true, permission: "User.EnableDisableAccount.All and User.Read.All" + privileged}
+	revoke          = operation{name: "revoke sessions", class: classDirectory, write: true, permission: "User.RevokeSessions.All", refusal: "an external user's sessions belong to the home tenant"}
+	setPassword     = operation{name: "set random password", class: classDirectory, write: true, permission: "User-PasswordProfile.ReadWrite.All" + privileged, refusal: "the account is owned by an on-premises directory"}
+	readRisk        = operation{name: "read user risk", class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
+	countUsers      = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
 
 	listSubscriptions = operation{name: "list subscriptions", impersonal: true, class: classSubscriptionList, permission: "User.Read.All"}
 	subscribe         = operation{name: "subscribe", impersonal: true, class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "a notification URL is not public https or did not repeat the validation token in 10 s, or the expiry is over 41,760 minutes ahead"}
