@@ -109,8 +109,8 @@ func New(o Options) (*Handler, error) {
 // ServeHTTP answers one request of Graph.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.Now()
-	id := correlation.FromHeader(r.Header)
-	ctx := correlation.With(r.Context(), id)
+	ctx := correlation.Accept(r.Context(), r.Header)
+	id := correlation.ID(ctx)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	switch {
 	case r.URL.Path != NotificationPath && r.URL.Path != LifecyclePath:

@@ -1,8 +1,9 @@
 // Package cli is the mfaflow command line tool. Run does everything but reading
 // the process's own arguments, so that tests drive it without a process.
 //
-// It links the Graph SDK for what it asks the tenant itself, such as readiness; the local
-// stack runs the built functions.
+// It links the Graph SDK for what it asks the tenant itself, such as readiness, and reads
+// the settings of queues for the doctor; it cannot move a message. The local stack runs the
+// built functions.
 package cli
 
 import (
@@ -59,7 +60,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func newRoot(env []string) *cobra.Command {
 	root := group("mfaflow", "Keep the MFA of a Microsoft 365 tenant in step with its people",
 		newLocal(env), newDemo(env), newServicebus(), newGraph(), newEvent(env), newMapping(), newConfig(), newAudit(),
-		newQueue(env), newDead(env), newQuarantine(env), newHold(env), newFlag(env), newUser(env), newWhoAmI(env), newReadiness(env), newPolicy(env), newConsole(env))
+		newQueue(env), newDead(env), newQuarantine(env), newHold(env), newFlag(env), newUser(env), newWhoAmI(env), newReadiness(env), newPolicy(env), newConsole(env), newDoctor(env))
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return root

@@ -62,17 +62,16 @@ func checkSettings(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	if err := refusal(settings); err != nil {
+	if err := refusal(settings, config.Load(settings)); err != nil {
 		return hint(fmt.Errorf("%s would not start:\n%w", name, err), "mfaflow config %s", name)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the settings are complete\n", name)
 	return err
 }
 
-// refusal is why a function would not start in this environment: what its settings
-// are refused for, and what it finds when it opens the documents in them.
-func refusal(settings config.Settings) error {
-	err := config.Load(settings)
+// refusal is why a function would not start with settings that were loaded with this
+// error: what they are refused for, and what it finds when it opens the documents in them.
+func refusal(settings config.Settings, err error) error {
 	unread, _ := errors.AsType[config.SettingsError](err)
 	problems := []error{err}
 	about := func(variable string, err error) {

@@ -42,7 +42,7 @@ func newLocal(env []string) *cobra.Command {
 		Args:  checked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withLocal(cmd, o, env, func(ctx context.Context, l *local) (err error) {
-				place, here := announcement(env), operateapi.Local{URL: l.OperationsURL(), TokenFile: l.TokenFile(), Settings: l.Dir}
+				place, here := announcement(env), l.announced()
 				if err := operateapi.Announce(place, here); err != nil {
 					return fmt.Errorf("tell the other commands where the stack is: %w", err)
 				}
@@ -140,6 +140,11 @@ func withLocal(cmd *cobra.Command, o stack.Options, env []string, do func(contex
 	fmt.Fprintf(l.out, "  Microsoft Graph  %s  (GET /sim lists what else it answers)\n", l.Graph.URL())
 	fmt.Fprintf(l.out, "  event-replay     %s  (mfaflow queue finds it)\n", l.OperationsURL())
 	return do(ctx, l)
+}
+
+// announced is where the other commands find the stack.
+func (l *local) announced() operateapi.Local {
+	return operateapi.Local{URL: l.OperationsURL(), TokenFile: l.TokenFile(), Settings: l.Dir, Origins: l.Origins(), Management: l.Bus.AdminURL()}
 }
 
 // personOf names people on the trail.
@@ -267,11 +272,13 @@ Go on with these, in another terminal:
   %s user show %s
   # whom the enforcement of MFA will block
   %s readiness
+  # whether everything is as it should be
+  %s doctor
 
 Ctrl-C ends it.
 `, l.Dir, stack.LateJoiner, self, filepath.Base(l.KeyFile(stack.Source)), filepath.Base(file), filepath.Base(file), l.HREventsURL(),
 		filepath.Base(l.KeyFile(stack.HelpDesk)), filepath.Base(l.KeyFile(stack.RiskSystem)), l.RiskSignalsURL(stack.HelpDesk),
 		stack.LateJoiner, l.Graph.URL(), l.Graph.URL(), boss.Mail, l.Graph.URL(),
-		self, self, stack.ModelJoiner, self)
+		self, self, stack.ModelJoiner, self, self)
 	return nil
 }

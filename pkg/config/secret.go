@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"mfaflow/pkg/identity"
 )
@@ -16,6 +17,49 @@ import (
 // Runtime is a variable of the environment that is no setting of ours, such as those that
 // AWS Lambda sets; empty when there is none.
 func Runtime(name string) string { return os.Getenv(name) }
+
+// borrowing: one at a time has the environment of the process for another's.
+var borrowing sync.Mutex
+
+// LoadFrom is Load for the environment of another process, in the form of os.Environ, with
+// what its settings secret holds; a secret of nothing is none. The environment of this
+// process is lent for that long, since envconfig reads no other: it is for tools.
+func LoadFrom(env []string, secret identity.Secret, s Settings) (err error) {
+	borrowing.Lock()
+	defer borrowing.Unlock()
+	own := os.Environ()
+	defer func() { err = errors.Join(err, replaceEnvironment(own)) }()
+	if err := replaceEnvironment(env); err != nil {
+		return err
+	}
+	if secret.Reveal() != "" {
+		if err := Add(secret); err != nil {
+			return err
+		}
+	}
+	return Load(s)
+}
+
+// replaceEnvironment replaces what begins like ours.
+func replaceEnvironment(by []string) error {
+	var problems []error
+	for _, env := range []struct {
+		pairs []string
+		set   bool
+	}{{os.Environ(), false}, {by, true}} {
+		for _, pair := range env.pairs {
+			name, value, _ := strings.Cut(pair, "=")
+			switch {
+			case !strings.HasPrefix(name, prefix+"_"):
+			case env.set:
+				problems = append(problems, os.Setenv(name, value))
+			default:
+				problems = append(problems, os.Unsetenv(name))
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
 
 // Add adds the settings of a secret to the environment: a JSON object of variables, whose
 // values are strings, or the JSON documents that some variables take. What the environment

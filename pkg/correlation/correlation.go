@@ -1,5 +1,6 @@
 // Package correlation carries, in a context, the id that follows an event from
-// its webhook to Microsoft Graph, and collects the Graph calls made on its way.
+// its webhook to Microsoft Graph, and collects the Graph calls made on its way. The id is
+// that of a W3C trace, written as a UUID.
 //
 // It imports the standard library only and logs nothing.
 package correlation
@@ -11,18 +12,34 @@ import (
 	"time"
 )
 
-type idKey struct{}
+type key struct{}
 
-// With returns a context that carries the correlation id.
+// thread is what a context carries.
+type thread struct {
+	id string
+	trace
+}
+
+// With returns a context that carries the correlation id. What ctx knows of the trace
+// stays when it is that of the id.
 func With(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, idKey{}, id)
+	if carried(ctx).id == id {
+		return ctx
+	}
+	return with(ctx, id, trace{flags: recorded})
+}
+
+func with(ctx context.Context, id string, t trace) context.Context {
+	return context.WithValue(ctx, key{}, thread{id, t})
+}
+
+func carried(ctx context.Context) thread {
+	t, _ := ctx.Value(key{}).(thread)
+	return t
 }
 
 // ID is the correlation id of ctx, empty when there is none.
-func ID(ctx context.Context) string {
-	id, _ := ctx.Value(idKey{}).(string)
-	return id
-}
+func ID(ctx context.Context) string { return carried(ctx).id }
 
 // Call is one request to the directory as the audit trail shows it. It holds no
 // query values and no bodies: those are personal data or secrets.

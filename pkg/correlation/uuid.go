@@ -3,32 +3,8 @@ package correlation
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"net/http"
 	"strings"
 )
-
-// FromHeader is the id that follows a delivery to Graph, whose client-request-id is a
-// UUID: the sender's trace id (w3.org/TR/trace-context) in that form, or its own UUID,
-// or a new one.
-func FromHeader(h http.Header) string {
-	if trace, ok := traceID(h.Get("Traceparent")); ok {
-		return uuidForm(trace)
-	}
-	if id := strings.ToLower(h.Get("X-Correlation-Id")); IsUUID(id) {
-		return id
-	}
-	return New()
-}
-
-// traceID reads a traceparent of any version: later ones only add to the first.
-func traceID(parent string) (string, bool) {
-	const first = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-	if len(parent) < first || !hexGroups(parent[:first], 2, 32, 16, 2) {
-		return "", false
-	}
-	id := parent[3:35]
-	return id, strings.Trim(id, "0") != ""
-}
 
 // IsUUID takes lower case only.
 func IsUUID(s string) bool { return hexGroups(s, 8, 4, 4, 4, 12) }

@@ -81,10 +81,7 @@ func New(o Options) (*Client, error) {
 	}
 	origin := base.Scheme + "://" + base.Host
 	if o.Scope == "" {
-		o.Scope = origin + "/.default"
-		if loopback(base.Hostname()) {
-			o.Scope = DefaultBaseURL + "/.default"
-		}
+		o.Scope = Scope(origin)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
@@ -124,6 +121,16 @@ func New(o Options) (*Client, error) {
 	}
 	c.idle, _ = o.Transport.(interface{ CloseIdleConnections() })
 	return c, nil
+}
+
+// Scope is what a token for the Graph at a base URL is asked for: its own default scope, or
+// that of DefaultBaseURL on loopback.
+func Scope(baseURL string) string {
+	base, err := url.Parse(strings.TrimSuffix(baseURL, "/"))
+	if err != nil || loopback(base.Hostname()) {
+		return DefaultBaseURL + "/.default"
+	}
+	return base.Scheme + "://" + base.Host + "/.default"
 }
 
 // users starts a request about people. Builders are made anew for every request:

@@ -82,7 +82,9 @@ var (
 	setPassword   = operation{name: "set random password", class: classDirectory, write: true, permission: "User-PasswordProfile.ReadWrite.All" + privileged, refusal: "the account is owned by an on-premises directory"}
 	addMember     = operation{name: "add to group", class: classDirectory, write: true, permission: "GroupMember.ReadWrite.All and User.Read.All", refusal: "the group's members come from a rule or from an on-premises directory, or there is no such group"}
 	readRisk      = operation{name: "read user risk", class: classProtection, permission: "IdentityRiskyUser.Read.All and the tenant a P2 licence"}
-	countUsers    = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
+	// Policies come with the strengths they ask for, which is why nothing else is read.
+	listAccessRules = operation{name: "list Conditional Access policies", impersonal: true, resumes: true, class: classProtection, permission: "Policy.Read.All"}
+	countUsers      = operation{name: "count users", impersonal: true, class: classDirectory, permission: "User.Read.All"}
 
 	listSubscriptions   = operation{name: "list subscriptions", impersonal: true, class: classSubscriptionList, permission: "User.Read.All"}
 	subscribe           = operation{name: "subscribe", impersonal: true, class: classSubscriptions, write: true, permission: "User.Read.All", refusal: "a notification URL is not public https or did not repeat the validation token in 10 s, or the expiry is over 41,760 minutes ahead"}

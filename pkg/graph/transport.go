@@ -76,6 +76,7 @@ func (t *transport) send(req *http.Request, x *exchange, body []byte) (*http.Res
 	req.Header.Set("User-Agent", "mfaflow")
 	req.Header.Set("client-request-id", requestID(ctx))
 	req.Header.Set("return-client-request-id", "true")
+	correlation.Stamp(ctx, req.Header)
 
 	x.status, x.header = 0, nil
 	answered, err := t.budgets.take(ctx, x.op, x.count)

@@ -93,6 +93,7 @@ func (c *Channel) Deliver(ctx context.Context, to worker.Recipient, pass identit
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Correlation-Id", correlation.ID(ctx))
+	correlation.Stamp(ctx, req.Header)
 	if err := c.signer.Sign(req.Header, pass.ID, c.now(), b); err != nil {
 		return fmt.Errorf("hand-over: %w", err)
 	}

@@ -439,6 +439,7 @@ func (c *Client) do(ctx context.Context, a *api, req *http.Request) ([]byte, err
 		req.Header.Set("Accept", "application/json")
 	}
 	req.Header.Set("X-Correlation-Id", correlation.ID(ctx))
+	correlation.Stamp(ctx, req.Header)
 	call := correlation.Call{Method: req.Method, Path: "HR API of " + a.Source}
 	started := time.Now()
 	resp, err := c.http.Do(req)

@@ -162,8 +162,8 @@ func New(o Options) (*Handler, error) {
 // redirect: many senders count that as delivered.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.now()
-	id := correlation.FromHeader(r.Header)
-	ctx := correlation.With(r.Context(), id)
+	ctx := correlation.Accept(r.Context(), r.Header)
+	id := correlation.ID(ctx)
 	name, ok := strings.CutPrefix(r.URL.Path, h.prefix)
 	src := h.byName[name]
 	if !ok || src == nil || !src.hasURL() {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"mfaflow/pkg/audit"
-	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
@@ -146,7 +145,7 @@ func (v *visit) drop(ctx context.Context, w ledger.Waiting) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	settle, err := v.record(correlation.With(ctx, m.CorrelationID), ev, m, Finished(ledger.Dropped, "dropped by an operator"), w.Attempt)
+	settle, err := v.record(m.Context(ctx), ev, m, Finished(ledger.Dropped, "dropped by an operator"), w.Attempt)
 	if err != nil {
 		return "", err
 	}

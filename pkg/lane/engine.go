@@ -128,7 +128,7 @@ type visit struct {
 }
 
 func (v *visit) message(ctx context.Context, m queue.Received) error {
-	ctx = correlation.With(ctx, m.CorrelationID)
+	ctx = m.Context(ctx)
 	if v.ledger == nil {
 		state, err := v.session.State(ctx)
 		if err != nil {
@@ -246,7 +246,7 @@ func (v *visit) due(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		settle, err := v.turn(correlation.With(ctx, m.CorrelationID), ev, m, &w)
+		settle, err := v.turn(m.Context(ctx), ev, m, &w)
 		if err != nil {
 			return err
 		}
@@ -290,7 +290,7 @@ func (v *visit) sendMissing(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		if err := v.announce(correlation.With(ctx, m.CorrelationID), w, flag.Flag{User: ev.UserID, Source: ev.Origin}); err != nil {
+		if err := v.announce(m.Context(ctx), w, flag.Flag{User: ev.UserID, Source: ev.Origin}); err != nil {
 			return err
 		}
 		if err := v.session.Defer(ctx, m); err != nil {
@@ -525,7 +525,7 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 			return nil, err
 		}
 	}
-	err = v.announce(correlation.With(ctx, m.CorrelationID), w, flag.Flag{User: ev.UserID, Source: ev.Origin, Detail: verdict.detail})
+	err = v.announce(m.Context(ctx), w, flag.Flag{User: ev.UserID, Source: ev.Origin, Detail: verdict.detail})
 	return func() error { return v.session.Defer(ctx, m) }, err
 }
 

@@ -60,7 +60,6 @@ import (
 	"strings"
 	"time"
 
-	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/flag"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
@@ -153,7 +152,7 @@ const wakePrefix = "wake~"
 // Handle does what one message asks for and settles it. After an error it was not
 // settled, or not for certain, and comes again.
 func (n *Notifier) Handle(ctx context.Context, r Receiver, m queue.Received) error {
-	ctx = correlation.With(ctx, m.CorrelationID)
+	ctx = m.Context(ctx)
 	if strings.HasPrefix(m.ID, wakePrefix) && len(m.Body) == 0 {
 		return n.wake(ctx, r, m)
 	}

@@ -67,7 +67,7 @@ func again(e PlannedEntry, ev event.Event, from queue.Received) (queue.Message, 
 		if m, err = inbound.Message(ev); err != nil {
 			return queue.Message{}, err
 		}
-		m.CorrelationID = from.CorrelationID
+		m.CorrelationID, m.TraceParent, m.TraceState = from.CorrelationID, from.TraceParent, from.TraceState
 	} else if len(e.Patch) > 0 {
 		var err error
 		if m.Body, err = ev.Encode(); err != nil {

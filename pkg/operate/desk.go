@@ -308,7 +308,17 @@ func (d *Desk) Overview(ctx context.Context) (Overview, error) {
 		})
 	}
 	looks = append(looks, func() error {
-		_, err := d.openFlags(ctx, 0, func(f OpenFlag) bool {
+		_, err := walk(ctx, d.Open, 0, func(m queue.Stored) bool {
+			f, ok := openFlag(m)
+			if !ok {
+				if m.State == queue.Active {
+					if o.Untold.N++; o.Untold.N == 1 {
+						o.Untold.Oldest = m.EnqueuedAt
+					}
+					o.Untold.Oldest = earlier(o.Untold.Oldest, m.EnqueuedAt)
+				}
+				return true
+			}
 			c := causes[f.Cause]
 			if c == nil {
 				c = &CauseCount{Cause: f.Cause, Oldest: f.At}

@@ -114,7 +114,15 @@ type Overview struct {
 	Entries []Count   `json:"entries"`
 	// OpenFlags are by cause, holds among them.
 	OpenFlags []CauseCount `json:"openFlags"`
-	Breaker   *Breaker     `json:"breaker,omitempty"`
+	// Untold is what lies in the flags queue and flag-notifier has not taken yet.
+	Untold  Untold   `json:"untold,omitzero"`
+	Breaker *Breaker `json:"breaker,omitempty"`
+}
+
+// Untold is how many messages wait, and since when.
+type Untold struct {
+	N      int       `json:"n"`
+	Oldest time.Time `json:"oldest,omitzero"`
 }
 
 // CauseCount is how many flags of a cause are open.

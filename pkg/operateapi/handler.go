@@ -95,8 +95,8 @@ func operations() map[string]operation {
 func Handler(to operate.Operations, who Authenticator, log *slog.Logger) http.Handler {
 	all := operations()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began, id := time.Now(), correlation.FromHeader(r.Header)
-		ctx := correlation.With(r.Context(), id)
+		began, ctx := time.Now(), correlation.Accept(r.Context(), r.Header)
+		id := correlation.ID(ctx)
 		w.Header().Set(correlationHeader, id)
 		w.Header().Set("Cache-Control", "no-store")
 		by, name, result, err := serve(ctx, r.WithContext(ctx), all, to, who, w)

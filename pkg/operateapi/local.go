@@ -14,9 +14,12 @@ import (
 type Local struct {
 	URL       string `json:"url"`
 	TokenFile string `json:"tokenFile"`
-	// Settings is the folder of files <function>.env with the settings of functions that
-	// the tool stands in for.
+	// Settings is the folder of files <function>.env with the settings of each function.
 	Settings string `json:"settings,omitempty"`
+	// Origins are where functions listen, by their names.
+	Origins map[string]string `json:"origins,omitempty"`
+	// Management is where the broker's management API is.
+	Management string `json:"management,omitempty"`
 }
 
 // Announce writes to path where the user's stack is; a later stack takes over. The folder

@@ -1,12 +1,15 @@
 // Package queue is the seam to the broker: the message that functions exchange
 // and the errors a broker adapter answers with.
 //
-// It imports the standard library only; the one adapter is pkg/servicebus.
+// The one adapter is pkg/servicebus.
 package queue
 
 import (
+	"context"
 	"errors"
 	"time"
+
+	"mfaflow/pkg/correlation"
 )
 
 // Message is what one function hands to the next over a queue.
@@ -20,12 +23,20 @@ type Message struct {
 	Key string
 	// CorrelationID follows an event from webhook to Graph's client-request-id.
 	CorrelationID string
-	ContentType   string
-	Body          []byte
+	// TraceParent and TraceState are the W3C trace context of whoever sent the message; the
+	// adapter fills them in from the context of a send.
+	TraceParent, TraceState string
+	ContentType             string
+	Body                    []byte
 	// Properties are further application properties (see the Prop constants).
 	Properties map[string]string
 	// EnqueueAt delays the message until then when not zero.
 	EnqueueAt time.Time
+}
+
+// Context is ctx for work on the message: it carries its correlation id and trace.
+func (m Message) Context(ctx context.Context) context.Context {
+	return correlation.Resume(ctx, m.CorrelationID, m.TraceParent, m.TraceState)
 }
 
 // Application properties of our messages.
@@ -42,6 +53,9 @@ const (
 	PropCommand = "mfaflow-command"
 	// PropPlan is the digest of what a replayed event was planned to do (plan.Digest).
 	PropPlan = "mfaflow-plan"
+	// PropDiagnosticID is the name under which Azure's own tools look for a traceparent
+	// (learn.microsoft.com/azure/service-bus-messaging/service-bus-end-to-end-tracing).
+	PropDiagnosticID = "Diagnostic-Id"
 )
 
 // Received is a message under lock.

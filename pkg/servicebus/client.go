@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/go-amqp"
 
+	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/queue"
 )
@@ -112,6 +114,7 @@ func (c *Client) Send(ctx context.Context, queueName string, msgs ...queue.Messa
 		return err
 	}
 	defer c.release(conn)
+	msgs = traced(ctx, msgs)
 	cause := sender.open(ctx)
 	if cause == nil {
 		cause = sender.send(ctx, msgs)
@@ -124,6 +127,20 @@ func (c *Client) Send(ctx context.Context, queueName string, msgs ...queue.Messa
 		c.retire(conn)
 	}
 	return err
+}
+
+// traced are the messages with the trace context that goes with their correlation ids:
+// that of ctx where it is the same trace, else the one that they came with.
+func traced(ctx context.Context, msgs []queue.Message) []queue.Message {
+	msgs = slices.Clone(msgs)
+	for i, m := range msgs {
+		if m.CorrelationID != correlation.ID(ctx) {
+			msgs[i].TraceParent, msgs[i].TraceState = correlation.Trace(m.Context(ctx))
+		} else {
+			msgs[i].TraceParent, msgs[i].TraceState = correlation.Trace(ctx)
+		}
+	}
+	return msgs
 }
 
 // answered: the broker itself refused, so the connection is fine.
@@ -355,8 +372,12 @@ func toSDK(m queue.Message) *azservicebus.Message {
 	for k, v := range m.Properties {
 		out.ApplicationProperties[k] = v
 	}
-	if m.Key != "" {
-		out.ApplicationProperties[queue.PropKey] = m.Key
+	for name, value := range map[string]string{
+		queue.PropKey: m.Key, correlation.TraceParent: m.TraceParent, queue.PropDiagnosticID: m.TraceParent, correlation.TraceState: m.TraceState,
+	} {
+		if value != "" {
+			out.ApplicationProperties[name] = value
+		}
 	}
 	if m.SessionID != "" {
 		out.SessionID = &m.SessionID
@@ -384,8 +405,11 @@ func fromSDK(m *azservicebus.ReceivedMessage) queue.Received {
 			r.Properties[k] = s
 		}
 	}
-	r.Key = r.Properties[queue.PropKey]
-	delete(r.Properties, queue.PropKey)
+	for name, to := range map[string]*string{queue.PropKey: &r.Key, correlation.TraceParent: &r.TraceParent, correlation.TraceState: &r.TraceState} {
+		*to = r.Properties[name]
+		delete(r.Properties, name)
+	}
+	delete(r.Properties, queue.PropDiagnosticID)
 	for dst, src := range map[*string]*string{&r.SessionID: m.SessionID, &r.CorrelationID: m.CorrelationID, &r.ContentType: m.ContentType} {
 		if src != nil {
 			*dst = *src

@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
+	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/servicebus"
@@ -169,6 +172,46 @@ func TestMessageKeepsItsParts(t *testing.T) {
 	want := queue.Received{Message: sent, Sequence: 1, DeliveryCount: 1, EnqueuedAt: t0}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(queue.Received{}, "Token")); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// The trace goes with the correlation id: that of the context where they are one, else
+// the one that the message came with. Azure's own tools find it as Diagnostic-Id.
+func TestMessageCarriesItsTrace(t *testing.T) {
+	const id, trace = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736", "4bf92f3577b34da6a3ce929d0e0e4736"
+	parent := "00-" + trace + "-00f067aa0ba902b7-00"
+	ctx := correlation.Resume(t.Context(), id, parent, "a=1")
+	for name, c := range map[string]struct {
+		ctx   context.Context
+		msg   queue.Message
+		trace string // how the parent begins
+		end   string
+		state string
+	}{
+		"of the context":            {ctx, queue.Message{CorrelationID: id}, "00-" + trace, "-00", "a=1"},
+		"of the message":            {t.Context(), queue.Message{CorrelationID: id, TraceParent: parent, TraceState: "b=2"}, "00-" + trace, "-00", "b=2"},
+		"of the id":                 {t.Context(), queue.Message{CorrelationID: id}, "00-" + trace, "-01", ""},
+		"none: the id is no trace":  {ctx, queue.Message{CorrelationID: "c-1", TraceParent: parent, TraceState: "b=2"}, "", "", ""},
+		"of the id, not of another": {ctx, queue.Message{CorrelationID: "00000000-0000-4000-8000-00000000beef"}, "00-0000000000004000800000000000beef", "-01", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.msg.ID, c.msg.SessionID, c.msg.Body = "m", "lane", []byte("x")
+			w.must(w.client.Send(c.ctx, lanes, c.msg, queue.Message{ID: "n", SessionID: "lane"}))
+			s := w.accept(w.client, "lane")
+			defer s.Close()
+			m := w.receive(s)
+			if !strings.HasPrefix(m.TraceParent, c.trace) || !strings.HasSuffix(m.TraceParent, c.end) || (m.TraceParent == "") != (c.trace == "") || m.TraceState != c.state || m.TraceParent == parent {
+				t.Errorf("got %q, %q", m.TraceParent, m.TraceState)
+			}
+			if len(m.Properties) != 0 {
+				t.Errorf("properties left: %v", m.Properties)
+			}
+			raw, _ := m.Token.(*azservicebus.ReceivedMessage)
+			if p := raw.ApplicationProperties; c.trace != "" && (p["Diagnostic-Id"] != m.TraceParent || p["traceparent"] != m.TraceParent) {
+				t.Errorf("properties at the broker: %v", p)
+			}
+		})
 	}
 }
 

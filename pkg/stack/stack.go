@@ -123,7 +123,7 @@ type Stack struct {
 	// IDP is the identity provider that transmits Security Event Tokens.
 	IDP *simssf.Transmitter
 	// Dir holds what goes with this run: the simulator's certificate, the key of the HR
-	// system and the token of the operator.
+	// system, the token of the operator and the settings of each function.
 	Dir string
 
 	options  Options
@@ -143,7 +143,7 @@ func Queues() []simbus.QueueConfig {
 	const week = 7 * 24 * time.Hour
 	queue := func(name string, sessions bool) simbus.QueueConfig {
 		return simbus.QueueConfig{
-			Name: name, RequiresSession: sessions, DuplicateDetection: week, LockDuration: time.Minute, MaxDeliveryCount: 50,
+			Name: name, RequiresSession: sessions, DuplicateDetection: week, LockDuration: time.Minute, MaxDeliveryCount: 50, DeadLetterOnExpiry: true,
 		}
 	}
 	return []simbus.QueueConfig{
@@ -249,6 +249,10 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		if err != nil {
 			return err
 		}
+		// For tools that look at what the functions were told.
+		if err := os.WriteFile(filepath.Join(s.Dir, name+".env"), []byte(strings.Join(env, "\n")+"\n"), 0o600); err != nil {
+			return err
+		}
 		c, err := startChild(running, name, path, env, func(from string, line []byte) {
 			o.Each(from, line)
 			s.called()
@@ -332,6 +336,20 @@ func (s *Stack) TokenFile() string { return filepath.Join(s.Dir, "operator-token
 
 // OperationsURL is where event-replay answers operators; empty when it does not run.
 func (s *Stack) OperationsURL() string { return s.origin("event-replay") }
+
+// Origins are where the functions that take requests listen.
+func (s *Stack) Origins() map[string]string {
+	all := map[string]string{}
+	for _, name := range functions() {
+		if origin := s.origin(name); origin != "" {
+			all[name] = origin
+		}
+	}
+	return all
+}
+
+// Advance sets the clock of the tenant forward. It never goes back.
+func (s *Stack) Advance(d time.Duration) { s.clock.setTo(s.clock.Now().Add(d)) }
 
 func (s *Stack) caFile() string { return filepath.Join(s.Dir, "ca.pem") }
 

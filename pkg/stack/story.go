@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"mfaflow/pkg/correlation"
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/ingest"
 	simgraph "mfaflow/pkg/sim/graph"
@@ -70,7 +71,8 @@ type Answer struct {
 	Took   time.Duration
 }
 
-// Post delivers a body as the source does: signed with its key.
+// Post delivers a body as the source does: signed with its key, and as a part of the
+// trace of ctx if there is one.
 func (s *Stack) Post(ctx context.Context, source string, body []byte) (Answer, error) {
 	from, ok := s.sources[source]
 	if !ok {
@@ -84,6 +86,7 @@ func (s *Stack) Post(ctx context.Context, source string, body []byte) (Answer, e
 	if from.Format == ingest.CloudEvents {
 		r.Header.Set("Content-Type", "application/cloudevents+json")
 	}
+	correlation.Stamp(ctx, r.Header)
 	if err := webhook.SignAs(from.verifying(), r.Header, "msg_"+rand.Text(), time.Now(), body); err != nil {
 		return Answer{}, err
 	}

@@ -108,6 +108,30 @@ func ParsePoll(s string) (Poll, error) {
 	}
 }
 
+// Sends are the event types that a sweep with these polls sends, by the source that they
+// go by.
+func Sends(polls []Poll) map[string]event.Scope {
+	all := map[string]event.Scope{Graph: {string(event.AccountChanged)}}
+	add := func(source string, types ...event.Type) {
+		for _, t := range types {
+			all[source] = append(all[source], string(t))
+		}
+	}
+	for _, p := range polls {
+		switch p {
+		case PollRiskyUsers:
+			add(EntraRisk, event.RiskUser)
+		case PollDetections:
+			add(EntraRisk, event.RiskSignIn, event.RiskUser)
+		case PollSignIns:
+			add(EntraSignIns, event.AccountLocked, event.CodesUnrequested)
+		case PollEmployment:
+			add(EntraHR, event.Joiner, event.StartDateChanged, event.Leaver, event.LastDayChanged, event.Cancelled)
+		}
+	}
+	return all
+}
+
 // Sweeper sweeps one tenant. All fields but Feeds are required.
 type Sweeper struct {
 	// Accept takes the session SessionID without waiting for its holder; queue.ErrBusy

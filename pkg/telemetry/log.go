@@ -22,6 +22,7 @@ const (
 	KeyType        = "type"
 	KeySource      = "source"
 	KeyCorrelation = "correlation_id"
+	KeyTrace       = "trace_id" // the same id as W3C and OpenTelemetry write it
 	KeyLane        = "lane"
 	KeyUser        = "user"
 	KeyOutcome     = "outcome"
@@ -73,6 +74,9 @@ func (h contextHandler) Handle(ctx context.Context, r slog.Record) error {
 	r.AddAttrs(attrsOf(ctx)...)
 	if id := correlation.ID(ctx); id != "" {
 		r.AddAttrs(slog.String(KeyCorrelation, id))
+	}
+	if id := correlation.TraceID(ctx); id != "" {
+		r.AddAttrs(slog.String(KeyTrace, id))
 	}
 	return h.Handler.Handle(ctx, r)
 }

@@ -50,6 +50,7 @@ func (c *Channel) Tell(ctx context.Context, n notify.Notice) error {
 	header := http.Header{}
 	if id := correlation.ID(ctx); id != "" {
 		header.Set("X-Correlation-Id", id)
+		correlation.Stamp(ctx, header)
 	}
 	if err := c.signer.Sign(header, n.ID, c.now(), body); err != nil {
 		return err

@@ -190,6 +190,11 @@ func (s *Server) subRequest(outer *request, item batchItem) *request {
 		id: s.newID(), clientID: outer.clientID, batch: outer.id, method: strings.ToUpper(item.Method),
 		base: outer.base, version: outer.version, caller: outer.caller.again(), header: make(http.Header), rawPath: item.URL,
 	}
+	for _, name := range []string{"traceparent", "tracestate"} {
+		if v := outer.header.Get(name); v != "" {
+			sub.header.Set(name, v)
+		}
+	}
 	for k, v := range item.Headers {
 		sub.header.Set(k, v)
 	}

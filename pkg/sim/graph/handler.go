@@ -188,6 +188,7 @@ func (s *Server) write(w http.ResponseWriter, r *request, resp response) {
 	for k, v := range resp.header {
 		h[k] = v
 	}
+	h.Set("Date", s.clock.Now().UTC().Format(http.TimeFormat))
 	h.Set("request-id", r.id)
 	h.Set("client-request-id", r.clientID)
 	h.Set("x-ms-ags-diagnostic", `{"ServerInfo":{"DataCenter":"Simulator","Slice":"E","Ring":"0","ScaleUnit":"000","RoleInstance":"GRAPH"}}`)

@@ -9,6 +9,8 @@ import (
 type Request struct {
 	ID              string        `json:"requestId"`
 	ClientRequestID string        `json:"clientRequestId"`
+	TraceParent     string        `json:"traceparent,omitempty"`
+	TraceState      string        `json:"tracestate,omitempty"`
 	Batch           string        `json:"batch,omitempty"` // request id of the $batch it came in
 	Time            time.Time     `json:"time"`
 	Duration        time.Duration `json:"duration"`
@@ -28,7 +30,7 @@ const requestLimit = 100_000
 
 func (s *Server) log(r *request, resp response, begin time.Time) {
 	entry := Request{
-		ID: r.id, ClientRequestID: r.clientID, Batch: r.batch, Time: begin.UTC(), Duration: s.clock.Now().Sub(begin),
+		ID: r.id, ClientRequestID: r.clientID, TraceParent: r.header.Get("traceparent"), TraceState: r.header.Get("tracestate"), Batch: r.batch, Time: begin.UTC(), Duration: s.clock.Now().Sub(begin),
 		Method: r.method, Path: "/" + r.version + r.rawPath, Query: r.query.Encode(), Status: resp.status, Note: resp.note,
 	}
 	if r.caller != nil {
