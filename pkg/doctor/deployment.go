@@ -68,6 +68,8 @@ type Function struct {
 	PassLifetime time.Duration
 	PassOneTime  bool
 	Protected    []identity.UserID
+	// Requires is true when it can require stronger methods of people.
+	Requires bool
 	// Sender is the mailbox that the function sends from; empty when it sends none.
 	Sender string
 	// Polls are what it asks the tenant for.

@@ -39,6 +39,7 @@ func needs(function string) []need {
 			{permission: "UserAuthenticationMethod.ReadWrite.All", or: methods},
 			{permission: "User.EnableDisableAccount.All"}, {permission: "User.RevokeSessions.All"},
 			{permission: "User-PasswordProfile.ReadWrite.All"}, {permission: "IdentityRiskyUser.Read.All"},
+			{permission: "GroupMember.ReadWrite.All", unless: func(f *Function) bool { return !f.Requires }},
 		}
 	case "tenant-sweep":
 		return []need{

@@ -81,7 +81,14 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 }
 
 // Queue implements doctor.Broker.
-func (c *Client) Queue(ctx context.Context, name string) (doctor.Queue, error) {
+func (c *Client) Queue(ctx context.Context, name string) (_ doctor.Queue, err error) {
+	// azservicebus 1.11 takes it for granted that an entry describes a queue, and panics when
+	// something else answers in the namespace's place.
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("queue %s: the answer describes no queue: is this a Service Bus namespace?", name)
+		}
+	}()
 	got, err := c.admin.GetQueue(ctx, name, nil)
 	if err != nil {
 		return doctor.Queue{}, failure(ctx, err)
