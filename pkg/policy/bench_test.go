@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"mfaflow/pkg/identity"
 	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
 )
@@ -19,7 +18,7 @@ func BenchmarkPlan(b *testing.B) {
 		p.PerUserMFA = posture.PerUserEnforced
 		s.People = append(s.People, p)
 		if i%10 == 0 {
-			sales.Members = append(sales.Members, identity.UserID(p.ID))
+			sales.Members = append(sales.Members, p.ID)
 		}
 	}
 	s.Groups[groupSales] = sales
