@@ -108,6 +108,7 @@ func policyAdvice(err error) error {
 	}{
 		{policy.ErrFile, "mfaflow policy schema for editors, or mfaflow policy show, which writes such a file of what the tenant has"},
 		{policy.ErrRefused, "the way out that is named with each refusal; --accept takes upon yourself what a human may decide"},
+		{policy.ErrAccept, "mfaflow policy plan without --accept names the people and the codes"},
 		{policy.ErrChanged, "mfaflow policy plan again, and read what has changed"},
 		{policy.ErrStopped, "mfaflow readiness shows who is blocked; then the same command goes on, and mfaflow policy rollback takes back"},
 		{policy.ErrNotThisPlan, "mfaflow policy plan -o FILE writes one for this tenant"},

@@ -1,12 +1,14 @@
 package flow_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -97,12 +99,19 @@ type watched struct {
 }
 
 func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := w.next.RoundTrip(r)
-	if strings.HasPrefix(r.URL.Path, "/v1.0/") || strings.HasPrefix(r.URL.Path, "/beta/") {
-		if r.Method != http.MethodGet {
-			w.campus.writes++
-			w.campus.nobodyLockedOut(r.Method + " " + r.URL.Path)
+	changes := r.Method != http.MethodGet && (strings.HasPrefix(r.URL.Path, "/v1.0/") || strings.HasPrefix(r.URL.Path, "/beta/"))
+	if changes && strings.HasSuffix(r.URL.Path, "/$batch") {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
 		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		changes = bytes.Contains(body, []byte(`"method":"PATCH"`)) // else it only reads
+	}
+	answer, err := w.next.RoundTrip(r)
+	if changes {
+		w.campus.writes++
+		w.campus.nobodyLockedOut(r.Method + " " + r.URL.Path)
 	}
 	return answer, err
 }
@@ -529,5 +538,67 @@ func TestRolloutIsKilled(t *testing.T) {
 		if d := cmp.Diff(before, c.settings(), cmpopts.EquateEmpty()); d != "" {
 			t.Errorf("killed after %d: rollback (-before +after)\n%s", n, d)
 		}
+	}
+}
+
+// Tenants of many sorts of people: what an operator has to take upon themselves is named
+// beforehand, and the tenant itself says of nobody else that they are locked out.
+func TestRolloutOfMadeUpTenants(t *testing.T) {
+	const file = `
+breakGlass: {none: those of a made-up tenant are named in the settings}
+methods:
+  voice: {state: disabled}
+  softwareOath: {state: enabled, include: {all: true}}
+registrationCampaign: {state: enabled, include: {all: true}}
+conditionalAccess:
+  - {name: Everybody answers, state: enforced, require: mfa, include: {all: true}}
+perUserMfa:
+  - {state: disabled, for: {all: true}}
+rollout:
+  waves: [{name: first, groups: [%s], pause: 1h}]
+`
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint("seed ", seed+1), func(t *testing.T) {
+			tenant := graphsim.Generate(graphsim.GenerateOptions{Users: 200, Seed: seed + 1, Now: t0})
+			group := tenant.Groups[0].ID
+			tenant.Behaviour.PerUserMFA = []graphsim.PerUserSelect{graphsim.PerUserAnswered, graphsim.PerUserRefused}[seed%2]
+			if i := slices.IndexFunc(tenant.Apps, func(a *graphsim.App) bool { return a.Name == "tenant-administrator" }); i < 0 {
+				t.Fatal("nobody may change the tenant")
+			}
+			c := newCampus(t, nothing(tenant))
+			before := c.settings()
+			p := c.plan(fmt.Sprintf(file, group))
+			var accept []string
+			for _, r := range p.Refusals {
+				if !r.Acceptable {
+					t.Fatalf("%+v", r)
+				}
+				for _, id := range r.People {
+					accept = append(accept, string(id))
+					c.accepted[string(id)] = true
+				}
+			}
+			if len(accept) > 0 {
+				if _, err := c.apply(p, nil); !errors.Is(err, policy.ErrRefused) || c.writes > 0 {
+					t.Fatal(err)
+				}
+				p = c.plan(fmt.Sprintf(file, group), accept...)
+			}
+			out, err := c.apply(p, nil)
+			if err != nil || !out.Done() {
+				t.Fatalf("%+v, %v", out, err)
+			}
+			t.Logf("%d people accepted of %d, %d requests that change something", len(accept), len(c.server.Users()), c.writes)
+			back := c.rollback(out.Run)
+			if len(back.Refusals) > 0 {
+				t.Fatalf("%+v", back.Refusals)
+			}
+			if _, err := c.apply(back, nil); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(before, c.settings(), cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("rollback (-before +after)\n%s", d)
+			}
+		})
 	}
 }

@@ -235,7 +235,7 @@ func (a *applying) look(ctx context.Context, i int) error {
 	if s, err = a.grouped(ctx, s, left); err != nil {
 		return err
 	}
-	if perUser(left) {
+	if perUser(plan.Steps) {
 		if s, err = told(ctx, a.Tenant, s); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -111,11 +112,13 @@ func judge(s posture.Snapshot, q posture.Question, steps []Step) ([]Refusal, err
 	for i := range steps {
 		var changes []posture.Change
 		narrows := false
+		states := map[identity.UserID]posture.PerUserMFA{} // of all requests: each change reads everybody
 		for _, w := range steps[i].Writes {
+			maps.Copy(states, w.To.PerUser)
 			changes = append(changes, w.changes()...)
 			narrows = narrows || w.Kind == KindMethod && steps[i].Phase == PhaseNarrow
 		}
-		next, err := s.With(changes...)
+		next, err := s.With(append(changes, perUserChanges(states)...)...)
 		if errors.Is(err, posture.ErrDefaultsBesidePolicies) {
 			return append(found, refuse(RefuseDefaults, i+1, nil, err.Error())), nil
 		} else if err != nil {

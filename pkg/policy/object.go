@@ -192,7 +192,8 @@ type Write struct {
 	Kept json.RawMessage `json:"kept,omitempty"`
 }
 
-// changes are what the write does, for package posture to judge.
+// changes are what the write does, for package posture to judge; those of per-user MFA are
+// joined by perUserChanges.
 func (w Write) changes() []posture.Change {
 	switch w.Kind {
 	case KindDefaults:
@@ -213,11 +214,11 @@ func (w Write) changes() []posture.Change {
 		}
 		return []posture.Change{posture.PutPolicy{Policy: *w.To.Policy}}
 	case KindPerUser:
-		return perUserChanges(w.To.PerUser)
 	}
 	return nil
 }
 
+// perUserChanges give people their states.
 func perUserChanges(states map[identity.UserID]posture.PerUserMFA) []posture.Change {
 	by := map[posture.PerUserMFA][]identity.UserID{}
 	for _, id := range slices.Sorted(maps.Keys(states)) {
