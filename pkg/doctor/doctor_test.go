@@ -143,7 +143,7 @@ func TestPermissionsAreThoseOfTheDeployment(t *testing.T) {
 			if i >= 0 {
 				granted = slices.Delete(granted, i, i+1)
 			}
-			fn := doctor.Function{Name: name, App: granting{list: granted}, Polls: []sweep.Poll{sweep.PollDetections, sweep.PollEmployment, sweep.PollRiskyUsers, sweep.PollSignIns}}
+			fn := doctor.Function{Name: name, Requires: true, App: granting{list: granted}, Polls: []sweep.Poll{sweep.PollDetections, sweep.PollEmployment, sweep.PollRiskyUsers, sweep.PollSignIns}}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			for _, r := range doctor.Examine(ctx, doctor.Deployment{Functions: []doctor.Function{fn}, Now: time.Now}) {
