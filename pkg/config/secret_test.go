@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -66,4 +67,26 @@ func FuzzSettingsOfASecret(f *testing.F) {
 			t.Errorf("%q was taken", secret)
 		}
 	})
+}
+
+// Another process's environment is read as that process would read it, and this one's is
+// as it was afterwards.
+func TestLoadFrom(t *testing.T) {
+	t.Setenv("MFAFLOW_LOG_LEVEL", "WARN")
+	t.Setenv("MFAFLOW_PROVISION_RETRY", "soon") // which would be refused
+	env := []string{
+		"PATH=/nowhere", "MFAFLOW_SOURCES=[]", "MFAFLOW_LOG_LEVEL=DEBUG",
+		"MFAFLOW_SERVICEBUS_CONNECTION_STRING=Endpoint=sb://x;SharedAccessKeyName=a;SharedAccessKey=b",
+	}
+	var c config.HREvents
+	err := config.LoadFrom(env, identity.NewSecret(`{"MFAFLOW_SOURCE_KEYS": {"hr": ["whsec_x"]}}`), &c)
+	if err != nil || c.LogLevel != slog.LevelDebug || c.SourceKeys["hr"][0].Reveal() != "whsec_x" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if err := config.LoadFrom(append(env, "MFAFLOW_SUORCES=[]"), identity.Secret{}, &config.HREvents{}); err == nil || !strings.Contains(err.Error(), "did you mean MFAFLOW_SOURCES?") {
+		t.Error(err)
+	}
+	if os.Getenv("MFAFLOW_LOG_LEVEL") != "WARN" || os.Getenv("MFAFLOW_PROVISION_RETRY") != "soon" || os.Getenv("MFAFLOW_SOURCES") != "" || os.Getenv("MFAFLOW_SOURCE_KEYS") != "" || os.Getenv("PATH") == "/nowhere" {
+		t.Error("the environment of this process is another now")
+	}
 }

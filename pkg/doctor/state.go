@@ -74,22 +74,23 @@ func (e *exam) openFlags(f *finding) {
 // takes the session, which would be in the worker's way; the metric Age has it.
 func (e *exam) backlog(f *finding) {
 	var counts []string
-	e.eachQueue(&finding{}, func(string, Purpose, []string) {}, func(name string, _ Purpose, q Queue) {
+	queues := &finding{}
+	e.presentQueues(queues, func(name string, _ Purpose, q Queue) {
 		if q.Waiting > 0 {
 			counts = append(counts, plural(q.Waiting, "message", "messages")+" in "+name)
 		}
 	})
-	if e.Broker == nil {
-		f.skip("%s", e.BrokerWhy)
-		return
-	}
 	if o, ok := e.overview(f); ok && o.Untold.N > 0 && o.At.Sub(o.Untold.Oldest) > longWaiting {
 		f.warn("flags: %s untold, the oldest for %s", plural(o.Untold.N, "message is", "messages are"), age(o.At, o.Untold.Oldest))
+	}
+	f.skips = append(f.skips, queues.skips...)
+	if len(queues.notes) == 0 {
+		return
 	}
 	if len(counts) == 0 {
 		counts = []string{"nothing waits"}
 	}
-	f.note("%s; ages in queues with sessions are told by the metric Age", strings.Join(counts, ", "))
+	f.note("%s; how old messages in sessions are the metric Age tells", strings.Join(counts, ", "))
 }
 
 // longWaiting is how long a message may lie in a queue that a function drains every

@@ -157,3 +157,21 @@ func FuzzRegistered(f *testing.F) {
 		}
 	})
 }
+
+// A rule that is read asks for a strength that something satisfies, and only a policy that
+// is enabled counts as enforced.
+func FuzzParseAccessRules(f *testing.F) {
+	f.Add([]byte(`{"value":[{"displayName":"a","state":"enabled","conditions":{"users":{"includeUsers":["All"]}},"grantControls":{"authenticationStrength":{"displayName":"s","allowedCombinations":["fido2","temporaryAccessPassOneTime"]}}}]}`))
+	f.Add([]byte(`{"value":[{"state":"enabledForReportingButNotEnforced","grantControls":{"authenticationStrength":{"allowedCombinations":[]}}},{"state":"disabled"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		page, ok := parseList(data, accessRule)
+		if !ok {
+			return
+		}
+		for _, r := range page.Items {
+			if r.Enforced && !strings.Contains(string(data), "enabled") || r.Everyone && !strings.Contains(strings.ToLower(string(data)), "all") && !strings.Contains(string(data), `\u`) {
+				t.Errorf("%+v of %s", r, data)
+			}
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -200,7 +201,7 @@ func TestAnnounce(t *testing.T) {
 		if err := operateapi.Announce(path, l); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := operateapi.Find(path); err != nil || got != l {
+		if got, err := operateapi.Find(path); err != nil || !reflect.DeepEqual(got, l) {
 			t.Errorf("got %v, %v, want %v", got, err, l)
 		}
 	}
@@ -210,7 +211,7 @@ func TestAnnounce(t *testing.T) {
 	if err := operateapi.Withdraw(path, first); err != nil {
 		t.Error(err)
 	}
-	if got, err := operateapi.Find(path); err != nil || got != second {
+	if got, err := operateapi.Find(path); err != nil || !reflect.DeepEqual(got, second) {
 		t.Errorf("the second is withdrawn by the first: %v, %v", got, err)
 	}
 	if err := operateapi.Withdraw(path, second); err != nil {

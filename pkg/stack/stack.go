@@ -295,6 +295,14 @@ func (s *Stack) Close() error {
 	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
 }
 
+// Stop ends one function, as a deployment that went wrong does.
+func (s *Stack) Stop(function string) {
+	if c := s.function(function); c != nil {
+		c.stop()
+		<-c.done
+	}
+}
+
 // Wait returns when ctx ends (nil) or a function ends by itself.
 func (s *Stack) Wait(ctx context.Context) error {
 	ended := make(chan error, len(s.children))

@@ -81,7 +81,13 @@ func (t transport) Do(r *http.Request) (*http.Response, error) {
 }
 
 // Queue implements doctor.Broker.
-func (c *Client) Queue(ctx context.Context, name string) (doctor.Queue, error) {
+func (c *Client) Queue(ctx context.Context, name string) (q doctor.Queue, err error) {
+	defer func() {
+		// azservicebus 1.11 takes for granted that an entry has content.
+		if recover() != nil {
+			q, err = doctor.Queue{}, errors.New("the broker's management API answers with something that cannot be read")
+		}
+	}()
 	got, err := c.admin.GetQueue(ctx, name, nil)
 	if err != nil {
 		return doctor.Queue{}, failure(ctx, err)
@@ -97,7 +103,7 @@ func (c *Client) Queue(ctx context.Context, name string) (doctor.Queue, error) {
 		return doctor.Queue{}, fmt.Errorf("%s: %w", name, doctor.ErrNoQueue)
 	}
 	p := got.QueueProperties
-	q := doctor.Queue{
+	q = doctor.Queue{
 		Active: value(p.Status) == admin.EntityStatusActive, Sessions: value(p.RequiresSession), MaxDelivery: int(value(p.MaxDeliveryCount)),
 		DeadLetterExpiry: value(p.DeadLetteringOnMessageExpiration), Waiting: int(counts.ActiveMessageCount),
 	}

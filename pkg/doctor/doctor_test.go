@@ -1,0 +1,163 @@
+package doctor_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"mfaflow/pkg/doctor"
+	"mfaflow/pkg/identity"
+	"mfaflow/pkg/operate"
+	"mfaflow/pkg/sweep"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The list is closed: ids are names, each there once, and each check says what it is
+// about and what to do.
+func TestChecks(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range doctor.Checks() {
+		if seen[c.ID] || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(c.ID) || c.Title == "" || c.Fix == "" {
+			t.Errorf("%+v", c)
+		}
+		seen[c.ID] = true
+	}
+}
+
+// Who is told nothing says of nothing that it is in order.
+func TestNothingToLookAtIsSkipped(t *testing.T) {
+	for name, d := range map[string]doctor.Deployment{
+		"nothing": {Now: time.Now},
+		"functions without ports": {Now: time.Now, Functions: []doctor.Function{
+			{Name: "identity-worker", Unread: "a part lies elsewhere"}, {Name: "tenant-sweep", Unread: "a part lies elsewhere"},
+		}},
+	} {
+		for _, r := range doctor.Examine(t.Context(), d) {
+			if r.Status != doctor.Skipped || r.Detail == "" && name != "nothing" && r.Check == "settings" {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+	}
+}
+
+// stuck never answers, and an examination does not wait for it.
+type stuck struct{ doctor.App }
+
+func wait[T any](ctx context.Context) (none T, err error) {
+	<-ctx.Done()
+	return none, ctx.Err()
+}
+
+func (stuck) Permissions(ctx context.Context) ([]string, error) { return wait[[]string](ctx) }
+func (stuck) Queue(ctx context.Context, _ string) (doctor.Queue, error) {
+	return wait[doctor.Queue](ctx)
+}
+func (stuck) Do(ctx context.Context, _, _ string) (doctor.Answer, error) {
+	return wait[doctor.Answer](ctx)
+}
+func (stuck) Resolve(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+func (stuck) WhoAmI(ctx context.Context) (operate.Operator, error) {
+	return wait[operate.Operator](ctx)
+}
+func (stuck) Overview(ctx context.Context) (doctor.Overview, error) {
+	return wait[doctor.Overview](ctx)
+}
+func (stuck) PassPolicy(ctx context.Context) (p identity.PassPolicy, err error) {
+	return wait[identity.PassPolicy](ctx)
+}
+func (stuck) Subscriptions(ctx context.Context) ([]sweep.Subscription, error) {
+	return wait[[]sweep.Subscription](ctx)
+}
+
+func TestExaminationIsBounded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan []doctor.Result)
+	go func() {
+		f := doctor.Function{Name: "identity-worker", App: stuck{}, Queues: map[doctor.Purpose]string{doctor.Lanes: "lanes"}, URL: "http://x", Sender: "a@b.example",
+			Channels: map[string]string{"Teams": "x.example"}, Protected: []identity.UserID{"u"}}
+		hr := doctor.Function{Name: "hr-events", URL: "http://x"}
+		done <- doctor.Examine(ctx, doctor.Deployment{Functions: []doctor.Function{f, hr}, Broker: stuck{}, Web: stuck{}, Desk: stuck{}, Clocks: []doctor.Clock{{Name: "Graph", URL: "http://x"}}, Now: time.Now})
+	}()
+	cancel()
+	for _, r := range <-done {
+		if r.Status == doctor.OK && !slices.Contains([]string{"settings", "agreement", "source-scopes"}, r.Check) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// denied is a broker that lets nobody look, as for an app with Data roles only.
+type denied struct{}
+
+func (denied) Queue(context.Context, string) (doctor.Queue, error) {
+	return doctor.Queue{}, doctor.ErrDenied
+}
+
+func TestQueuesThatMayNotBeReadAreSkipped(t *testing.T) {
+	d := doctor.Deployment{Broker: denied{}, Now: time.Now, Functions: []doctor.Function{{Name: "identity-worker", Queues: map[doctor.Purpose]string{doctor.Lanes: "lanes", doctor.Flags: "flags"}}}}
+	for _, r := range doctor.Examine(t.Context(), d) {
+		if strings.HasPrefix(r.Check, "queue") && (r.Status != doctor.Skipped || !strings.Contains(r.Detail, "Azure Service Bus Data Owner") || strings.Count(r.Detail, "Data Owner") != 1) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// granting is an app with these permissions.
+type granting struct {
+	stuck
+	list []string
+}
+
+func (g granting) Permissions(context.Context) ([]string, error) { return g.list, nil }
+
+// The table of permissions is that of the deployment. An optional one is needed when the
+// settings ask for what takes it, and in excess never.
+func TestPermissionsAreThoseOfTheDeployment(t *testing.T) {
+	text, err := os.ReadFile("../../infra/functions.json")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("infra/functions.json is not part of this version")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	var deployed struct {
+		Functions map[string]struct{ Graph, Exchange []string }
+	}
+	if err := json.Unmarshal(text, &deployed); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range deployed.Functions {
+		if name == "readiness-report" { // it has no settings that the doctor reads
+			continue
+		}
+		for i := -1; i < len(f.Graph); i++ {
+			granted := slices.Clone(f.Graph)
+			if i >= 0 {
+				granted = slices.Delete(granted, i, i+1)
+			}
+			fn := doctor.Function{Name: name, App: granting{list: granted}, Polls: []sweep.Poll{sweep.PollDetections, sweep.PollEmployment, sweep.PollRiskyUsers, sweep.PollSignIns}}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			for _, r := range doctor.Examine(ctx, doctor.Deployment{Functions: []doctor.Function{fn}, Now: time.Now}) {
+				switch r.Check {
+				case "permissions":
+					if (r.Status == doctor.Fail) != (i >= 0) {
+						t.Errorf("%s without %d of %v: %+v", name, i, f.Graph, r)
+					}
+				case "excess-permissions":
+					if r.Status != doctor.OK {
+						t.Errorf("%s: %+v", name, r)
+					}
+				}
+			}
+		}
+	}
+}
