@@ -5,11 +5,13 @@ package directory
 import (
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/graph"
+	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 )
 
-// Open makes the client of the function's app registration. It does no network.
-func Open(a config.App, d config.Directory) (*graph.Client, error) {
+// Open makes the client of the function's app registration, which counts what Graph
+// answers. It does no network.
+func Open(a config.App, d config.Directory, metrics *telemetry.Metrics) (*graph.Client, error) {
 	credential, err := wiring.Credential(a)
 	if err != nil {
 		return nil, err
@@ -19,5 +21,5 @@ func Open(a config.App, d config.Directory) (*graph.Client, error) {
 		budget = graph.DocumentedBudget()
 	}
 	budget.Workers = d.GraphWorkers
-	return graph.New(graph.Options{Credential: credential, BaseURL: d.GraphURL, Budget: budget})
+	return graph.New(graph.Options{Credential: credential, BaseURL: d.GraphURL, Budget: budget, Answers: metrics.Answers()})
 }
