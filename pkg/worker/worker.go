@@ -25,8 +25,8 @@ import (
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
-	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/queue"
+	"mfaflow/pkg/telemetry"
 )
 
 // Directory reads a person. identity.ErrNotFound, identity.ErrForbidden and
