@@ -39,6 +39,7 @@ type transport struct {
 	next    http.RoundTripper
 	pause   time.Duration
 	budgets *budgets
+	answers Answers
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -95,6 +96,7 @@ func (t *transport) send(req *http.Request, x *exchange, body []byte) (*http.Res
 			t.budgets.pause(x.op.class, x.op.throttled(resp.Header))
 		}
 	}
+	t.answers.Count(record.Status)
 	correlation.Record(ctx, record)
 	if err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		resp.Body.Close()

@@ -370,6 +370,7 @@ func (n *Notifier) deadLetter(ctx context.Context, r Receiver, m queue.Received,
 	n.Log.WarnContext(ctx, "dead-lettered", "queue", n.Queue, "flag", m.Sequence, telemetry.KeyEvent, m.Key,
 		telemetry.KeyReason, reason, "detail", description)
 	n.count(ctx, "", "dead-lettered", 0)
+	n.measure(ctx, telemetry.Dimensions{Queue: n.Queue, Reason: string(reason)}, telemetry.Metric{Name: telemetry.MetricDeadLetters, Unit: telemetry.Count, Value: 1})
 	return nil
 }
 
@@ -391,14 +392,17 @@ func (n *Notifier) log(ctx context.Context, m queue.Received, f flag.Flag, chann
 }
 
 func (n *Notifier) count(ctx context.Context, channel, outcome string, took time.Duration) {
+	n.measure(ctx, telemetry.Dimensions{Queue: n.Queue, Source: channel, Outcome: outcome},
+		telemetry.Metric{Name: telemetry.MetricNotifications, Unit: telemetry.Count, Value: 1},
+		telemetry.Metric{Name: telemetry.MetricDuration, Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
+	)
+}
+
+func (n *Notifier) measure(ctx context.Context, d telemetry.Dimensions, metrics ...telemetry.Metric) {
 	if n.Metrics == nil {
 		return
 	}
-	err := n.Metrics.Put(telemetry.Dimensions{Queue: n.Queue, Source: channel, Outcome: outcome},
-		telemetry.Metric{Name: "Notifications", Unit: telemetry.Count, Value: 1},
-		telemetry.Metric{Name: "Duration", Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
-	)
-	if err != nil {
+	if err := n.Metrics.Put(d, metrics...); err != nil {
 		n.Log.WarnContext(ctx, "no metrics", telemetry.Error(err))
 	}
 }

@@ -383,7 +383,7 @@ func (r *run) do(ctx context.Context, t task) (done bool, err error) {
 	}
 	r.Log.LogAttrs(ctx, level, "sweep", append(attrs, slog.String(telemetry.KeyOutcome, outcome))...)
 	if told > 0 {
-		r.measure(ctx, t.name, telemetry.Metric{Name: "told", Unit: telemetry.Count, Value: float64(told)})
+		r.measure(ctx, t.name, telemetry.Metric{Name: telemetry.MetricTold, Unit: telemetry.Count, Value: float64(told)})
 	}
 	if errors.Is(err, queue.ErrLockLost) || errors.Is(err, queue.ErrUnavailable) {
 		return false, err

@@ -21,7 +21,7 @@ const (
 	Bytes        Unit = "Bytes"
 )
 
-// Metric is one measured value. Its name is a constant of the code.
+// Metric is one measured value. Its name is one of Definitions.
 type Metric struct {
 	Name  string
 	Unit  Unit
@@ -36,6 +36,8 @@ type Dimensions struct {
 	Type    string
 	Source  string
 	Outcome string
+	// Reason is from a closed list, too.
+	Reason string
 }
 
 // Metrics writes metrics as log lines in the CloudWatch embedded metric format,
@@ -71,7 +73,7 @@ func (m *Metrics) Put(d Dimensions, metrics ...Metric) error {
 	line := map[string]any{}
 	names := []string{}
 	for _, p := range []struct{ name, value string }{
-		{KeyFunction, m.function}, {"queue", d.Queue}, {KeyType, d.Type}, {KeySource, d.Source}, {KeyOutcome, d.Outcome},
+		{KeyFunction, m.function}, {"queue", d.Queue}, {KeyType, d.Type}, {KeySource, d.Source}, {KeyOutcome, d.Outcome}, {KeyReason, d.Reason},
 	} {
 		if p.value != "" {
 			line[p.name] = p.value

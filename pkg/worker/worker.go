@@ -26,6 +26,7 @@ import (
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
 	"mfaflow/pkg/queue"
+	"mfaflow/pkg/telemetry"
 )
 
 // Directory reads a person. identity.ErrNotFound, identity.ErrForbidden and
@@ -100,6 +101,8 @@ type Worker struct {
 	// Channels are tried in order; the first that has a recipient is used.
 	Channels []Channel
 	Audit    Audit
+	// Metrics takes how long a pass takes to its owner; nil measures nothing.
+	Metrics *telemetry.Metrics
 	// Pause waits between tries within one turn; Sleep does it by the real clock.
 	Pause    func(context.Context, time.Duration) error
 	Settings plan.Settings
