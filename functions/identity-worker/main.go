@@ -12,6 +12,7 @@ import (
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/handover"
 	"mfaflow/pkg/lane"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
@@ -41,7 +42,7 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 			limit, err := wiring.Breaker(client, cfg.ControlQueue, cfg.Breaker)
 			return &worker.Worker{
 				Directory: tenant, Passes: tenant, Accounts: tenant, Methods: tenant, Groups: tenant, Risks: tenant,
-				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Metrics: metrics, Pause: worker.Sleep,
+				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Metrics: metrics, Pause: pause.For,
 				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
 			}, err
 		},

@@ -22,6 +22,7 @@ import (
 	"mfaflow/pkg/files"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/readiness"
@@ -412,7 +413,7 @@ func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason strin
 	defer func() { err = errors.Join(err, log.Close()) }()
 	steps := map[int]bool{}
 	engine := policy.Engine{
-		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.snapshot, Now: time.Now, Sleep: readiness.Sleep,
+		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.snapshot, Now: time.Now, Sleep: pause.For,
 		Watch: policy.Watch{Failures: b.tenant.MFAFailures}, Audit: audit.NewWriter(log, "policy"),
 		Progress: func(at policy.Progress) {
 			if !b.json && !steps[at.Step] {

@@ -152,15 +152,3 @@ func (r *run) effect(ctx context.Context, action string, do func(context.Context
 	rec.Calls = calls.List()
 	return errors.Join(err, r.audit(ctx, rec))
 }
-
-// Sleep is the Pause of a real worker.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -103,7 +103,7 @@ type Worker struct {
 	Audit    Audit
 	// Metrics takes how long a pass takes to its owner; nil measures nothing.
 	Metrics *telemetry.Metrics
-	// Pause waits between tries within one turn; Sleep does it by the real clock.
+	// Pause waits between tries within one turn; pause.For does it by the real clock.
 	Pause    func(context.Context, time.Duration) error
 	Settings plan.Settings
 	// Scopes are the event types each source may send; a source that is not
