@@ -69,7 +69,10 @@ var mutations = []mutation{
 		"resource \"azuread_app_role_assignment\" \"this\" {\n}\n\nresource \"azuread_service_principal\" \"this\" {", "consent is a root of its own"},
 	{"an alarm that nobody hears", "modules/observability/main.tf", "  alarm_actions       = [aws_sns_topic.alarms.arn]\n", "", "alarms are heard"},
 	{"an alarm without a page", "modules/observability/main.tf", "runbook}a-function-fails", "runbook}a-function-falls", "alarms are heard"},
-	{"an alarm of what nobody measures", "modules/observability/main.tf", `SELECT MIN(\"left\")`, `SELECT MIN(\"lefts\")`, "alarms are of what functions say"},
+	{"an alarm of what nobody measures", "modules/observability/main.tf", `SELECT MIN(\"SubscriptionLeft\")`, `SELECT MIN(\"SubscriptionLefts\")`, "alarms are of what functions say"},
+	{"a graph split by what is no dimension", "modules/observability/main.tf", `GROUP BY \"queue\"`, `GROUP BY \"lane\"`, "alarms are of what functions say"},
+	{"a graph of another's metrics", "modules/observability/main.tf", `SELECT MAX(\"Age\") FROM \"mfaflow\"`, `SELECT MAX(\"Age\") FROM \"mfaflows\"`, "alarms are of what functions say"},
+	{"a query that nobody understands", "modules/observability/main.tf", `SELECT MAX(\"Age\")`, `SELECT LAST(\"Age\")`, "alarms are of what functions say"},
 	{"an alarm of what nobody logs", "modules/observability/main.tf", `= \"breaker-tripped\"`, `= \"breaker-open\"`, "alarms are of what functions say"},
 	{"no alarm for dead letters", bus, `resource "azurerm_monitor_metric_alert" "dead_letters"`, `resource "azurerm_monitor_metric_alert" "something"`, "alarms are heard"},
 	{"a variable of any type", "variables.tf", `  type        = string

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/wiring"
 )
 
 // rule is what every deployment keeps. Its check says what breaks it.
@@ -370,15 +373,32 @@ func policies() []rule {
 			if err != nil {
 				return breaches{err.Error()}
 			}
-			names := regexp.MustCompile(`(?:SUM|MIN|MAX|COUNT)\(\\"(\w+)\\"\)`)
+			query := regexp.MustCompile(`SELECT (?:SUM|AVG|MIN|MAX|COUNT)\(\\"(\w+)\\"\) FROM \\"(\w+)\\"((?: (?:WHERE|AND) \w+ = '[^']*')*)(?: GROUP BY \\"(\w+)\\")?"`)
+			where := regexp.MustCompile(`(\w+) = '`)
 			values := regexp.MustCompile(`\$\.\w+ = \\"([\w-]+)\\"`)
 			found := 0
 			for _, b := range t.blocks {
 				text := string(b.Range().SliceBytes(b.src))
-				for _, m := range names.FindAllStringSubmatch(text, -1) {
+				queries := query.FindAllStringSubmatch(text, -1)
+				if len(queries) != strings.Count(text, "SELECT ") {
+					l.add(b, "a query that cannot be judged")
+				}
+				for _, m := range queries {
 					found++
-					if !strings.Contains(said, `Name: "`+m[1]+`"`) {
-						l.add(b, "no function measures %s", m[1])
+					definitions := telemetry.Definitions()
+					i := slices.IndexFunc(definitions, func(d telemetry.Definition) bool { return d.Name == m[1] })
+					if i < 0 || m[2] != wiring.Namespace {
+						l.add(b, "no function measures %s of %s", m[1], m[2])
+						continue
+					}
+					split := where.FindAllStringSubmatch(m[3], -1)
+					if m[4] != "" {
+						split = append(split, []string{"", m[4]})
+					}
+					for _, d := range split {
+						if d[1] != telemetry.KeyFunction && !slices.Contains(definitions[i].Dimensions, d[1]) {
+							l.add(b, "%s is not split by %s", m[1], d[1])
+						}
 					}
 				}
 				for _, m := range values.FindAllStringSubmatch(text, -1) {

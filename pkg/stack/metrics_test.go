@@ -104,7 +104,7 @@ func TestMetricsAreOfTheListAndAboutNobody(t *testing.T) {
 	}
 	for _, want := range []string{
 		"Deliveries accepted", "Deliveries rejected unsigned", "Events done", "Events held", "Events dead-lettered", "Age done", "Duration done", "Holds already-registered",
-		"DeadLetters forbidden", "PassDelivery", "GraphCalls 2xx", "GraphCalls 4xx", "Notifications told", "left",
+		"DeadLetters forbidden", "PassDelivery", "GraphCalls 2xx", "GraphCalls 4xx", "Notifications told", "SubscriptionLeft",
 	} {
 		if !seen[want] {
 			t.Errorf("%s was not measured; there are %v", want, seen)

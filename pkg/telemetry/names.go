@@ -3,20 +3,20 @@ package telemetry
 // The names of the metrics. Alarms and the dashboard in infra/ go by them, and a metric that
 // nobody measures looks like peace; so the list is closed, and a test compares the two.
 const (
-	MetricDeliveries    = "Deliveries"
-	MetricEvents        = "Events"
-	MetricAge           = "Age"
-	MetricDuration      = "Duration"
-	MetricDeadLetters   = "DeadLetters"
-	MetricHolds         = "Holds"
-	MetricPassDelivery  = "PassDelivery"
-	MetricGraphCalls    = "GraphCalls"
-	MetricNotifications = "Notifications"
-	MetricStreamSignals = "StreamSignals"
-	MetricTold          = "told"
-	MetricLeft          = "left"
-	MetricGap           = "gap"
-	MetricDropped       = "dropped"
+	MetricDeliveries       = "Deliveries"
+	MetricEvents           = "Events"
+	MetricAge              = "Age"
+	MetricDuration         = "Duration"
+	MetricDeadLetters      = "DeadLetters"
+	MetricHolds            = "Holds"
+	MetricPassDelivery     = "PassDelivery"
+	MetricGraphCalls       = "GraphCalls"
+	MetricNotifications    = "Notifications"
+	MetricStreamSignals    = "StreamSignals"
+	MetricFound            = "Found"
+	MetricSubscriptionLeft = "SubscriptionLeft"
+	MetricChangesGap       = "ChangesGap"
+	MetricDropped          = "Dropped"
 )
 
 // Definition describes a metric.
@@ -35,9 +35,9 @@ func Definitions() []Definition {
 		{MetricDeliveries, Count, []string{"source", "outcome", "reason"}, "Events that came in, and deliveries that were refused: accepted, parked, rejected, unavailable, ignored, consented"},
 		{MetricDropped, Count, []string{"source", "outcome"}, "Notifications that were not ours, by why"},
 		{MetricStreamSignals, Count, []string{"source", "outcome"}, "What an event stream says of itself: stream-paused, stream-disabled, stream-verified, ..."},
-		{MetricTold, Count, []string{"source"}, "Events that a poll found"},
-		{MetricLeft, Seconds, []string{"source"}, "How long a subscription still lasts"},
-		{MetricGap, Seconds, []string{"source"}, "Time of which the directory no longer told the changes"},
+		{MetricFound, Count, []string{"source"}, "Events that a poll found"},
+		{MetricSubscriptionLeft, Seconds, []string{"source"}, "How long a subscription still lasts"},
+		{MetricChangesGap, Seconds, []string{"source"}, "Time of which the directory no longer told the changes"},
 		{MetricEvents, Count, []string{"queue", "type", "outcome"}, "Turns of events by how they ended: done, obsolete, planned, retry, held, behind, dead-lettered, duplicate, ..."},
 		{MetricAge, Seconds, []string{"queue", "type", "outcome"}, "Time from receipt to the end of a turn: how far a queue lags behind"},
 		{MetricDuration, Milliseconds, []string{"queue", "type", "source", "outcome"}, "How long a turn or a notification took"},

@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,51 +23,6 @@ func definition(name string) (telemetry.Definition, bool) {
 		return telemetry.Definition{}, false
 	}
 	return all[i], true
-}
-
-// An alarm on a metric that nobody writes never rings.
-func TestAlarmsAreAboutMetricsThatAreWritten(t *testing.T) {
-	query := regexp.MustCompile(`^SELECT [A-Z]+\("([^"]+)"\) FROM "mfaflow"(?: WHERE ([a-z_]+) ?= ?'[^']*')?(?: GROUP BY (.+))?$`)
-	for _, q := range deployed(t) {
-		m := query.FindStringSubmatch(q)
-		if m == nil {
-			t.Errorf("%s: not a query that this test understands", q)
-			continue
-		}
-		d, ok := definition(m[1])
-		if !ok {
-			t.Errorf("%s: nobody writes %q", q, m[1])
-			continue
-		}
-		for _, dimension := range append(strings.Split(strings.ReplaceAll(m[3], `"`, ""), ", "), m[2]) {
-			if dimension != "" && dimension != "function" && !slices.Contains(d.Dimensions, dimension) {
-				t.Errorf("%s: %s is not split by %q", q, d.Name, dimension)
-			}
-		}
-	}
-}
-
-// deployed are the queries in the Terraform of this tree.
-func deployed(t *testing.T) (list []string) {
-	t.Helper()
-	query := regexp.MustCompile(`"(SELECT [A-Z]+\((?:[^"\\]|\\.)*)"`)
-	err := filepath.WalkDir("../../infra", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".tf" {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		for _, q := range query.FindAllStringSubmatch(string(text), -1) {
-			list = append(list, strings.ReplaceAll(q[1], `\"`, `"`))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(list) == 0 {
-		t.Error("infra/ asks for no metric")
-	}
-	return list
 }
 
 // Every metric of the list is written somewhere, and none that is not in it.
@@ -141,5 +97,22 @@ func TestAnswersAreWrittenTogether(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "\n"); n != 6 {
 		t.Errorf("%d lines", n)
+	}
+}
+
+// Whoever makes an alarm of their own goes by the README.
+func TestReadmeListsTheMetrics(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "| metric | unit | split by | what it is |\n|---|---|---|---|\n")
+	table, _, ends := strings.Cut(table, "\n\n")
+	var want []string
+	for _, d := range telemetry.Definitions() {
+		want = append(want, fmt.Sprintf("| `%s` | %s | %s | %s |", d.Name, d.Unit, strings.Join(d.Dimensions, ", "), d.Meaning))
+	}
+	if want := strings.Join(want, "\n"); !found || !ends || table != want {
+		t.Errorf("README.md has\n%s\nwant\n%s", table, want)
 	}
 }

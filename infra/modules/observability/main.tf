@@ -165,13 +165,13 @@ locals {
   # What the functions measure. Metrics Insights finds a metric whatever its dimensions are.
   measured = {
     "a subscription is about to lapse" = {
-      query = "SELECT MIN(\"left\") FROM \"mfaflow\"", operator = "LessThanThreshold", threshold = 172800, anchor = "a-subscription-is-about-to-lapse"
+      query = "SELECT MIN(\"SubscriptionLeft\") FROM \"mfaflow\"", operator = "LessThanThreshold", threshold = 172800, anchor = "a-subscription-is-about-to-lapse"
     }
     "changes of accounts were missed" = {
-      query = "SELECT MAX(\"gap\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 0, anchor = "signals-are-silent"
+      query = "SELECT MAX(\"ChangesGap\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 0, anchor = "signals-are-silent"
     }
     "notifications were not ours" = {
-      query = "SELECT SUM(\"dropped\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 50, anchor = "notifications-are-dropped"
+      query = "SELECT SUM(\"Dropped\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 50, anchor = "notifications-are-dropped"
     }
   }
 }
@@ -235,7 +235,7 @@ resource "aws_cloudwatch_dashboard" "this" {
         { title = "Age of events when they were handled", query = "SELECT MAX(\"Age\") FROM \"mfaflow\" GROUP BY \"queue\"" },
         { title = "Flags told", query = "SELECT SUM(\"Notifications\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
         { title = "What streams say of themselves", query = "SELECT SUM(\"StreamSignals\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
-        { title = "Seconds that subscriptions have left", query = "SELECT MIN(\"left\") FROM \"mfaflow\" GROUP BY \"source\"" },
+        { title = "Seconds that subscriptions have left", query = "SELECT MIN(\"SubscriptionLeft\") FROM \"mfaflow\" GROUP BY \"source\"" },
         ] : {
         type       = "metric", x = (i % 2) * 12, y = floor(i / 2) * 6, width = 12, height = 6
         properties = { title = w.title, view = "timeSeries", region = var.region, period = 300, metrics = [[{ expression = w.query, id = "q" }]] }
