@@ -141,10 +141,15 @@ func readPolicy(path string) (policy.File, []byte, error) {
 		return policy.File{}, nil, err
 	}
 	f, err := policy.Parse(text)
-	if err != nil {
-		return f, nil, fmt.Errorf("%s: %w", path, err)
+	return f, text, about(path, err)
+}
+
+// about names the file that an error is about: its text, or what it says of the tenant.
+func about(path string, err error) error {
+	if errors.Is(err, policy.ErrFile) {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return f, text, nil
+	return err
 }
 
 func newPolicyShow(env []string) *cobra.Command {
@@ -208,7 +213,7 @@ func newPolicyPlan(env []string) *cobra.Command {
 		}
 		p, err := b.planner().Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Failures: true})
 		if err != nil {
-			return err
+			return about(args[0], err)
 		}
 		return b.planned(p, file, names(s, reveal))
 	})
@@ -542,7 +547,7 @@ func newPolicyDrift(env []string) *cobra.Command {
 		}
 		list, err := b.planner().Drift(ctx, f, s)
 		if err != nil {
-			return err
+			return about(args[0], err)
 		}
 		switch {
 		case b.json:
