@@ -59,7 +59,7 @@ func (p *place) find(env []string) error {
 		}
 	}
 	p.operations, _ = lookup(env, config.OperationsURL)
-	if tenant, _ := lookup(env, "MFAFLOW_TENANT_ID"); p.settings != "" || tenant != "" {
+	if p.settings != "" || namesTenant(env) {
 		return nil
 	}
 	local, err := operateapi.Find(announcement(env))
