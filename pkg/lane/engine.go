@@ -129,6 +129,7 @@ type visit struct {
 
 func (v *visit) message(ctx context.Context, m queue.Received) error {
 	ctx = m.Context(ctx)
+	v.measure(ctx, telemetry.Dimensions{}, telemetry.Waited(m.EnqueuedAt, v.engine.Now()))
 	if v.ledger == nil {
 		state, err := v.session.State(ctx)
 		if err != nil {
@@ -622,17 +623,20 @@ func (v *visit) log(ctx context.Context, ev event.Event, m queue.Received, took 
 		telemetry.KeyEvent, ev.Key, telemetry.KeyType, ev.Type, telemetry.KeySource, ev.Origin,
 		telemetry.KeyOutcome, outcome, telemetry.KeyReason, reason, "detail", detail,
 		"message_id", m.ID, "delivery_count", m.DeliveryCount, telemetry.Duration(took))
-	if v.engine.Metrics == nil {
-		return
-	}
 	name, _, _ := strings.Cut(outcome, ":")
-	err := v.engine.Metrics.Put(
-		telemetry.Dimensions{Queue: v.engine.Queue, Type: string(ev.Type), Outcome: name},
+	v.measure(ctx, telemetry.Dimensions{Type: string(ev.Type), Outcome: name},
 		telemetry.Metric{Name: "Events", Unit: telemetry.Count, Value: 1},
 		telemetry.Metric{Name: "Duration", Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
 		telemetry.Metric{Name: "Age", Unit: telemetry.Seconds, Value: max(0, v.engine.Now().Sub(ev.ReceivedAt).Seconds())},
 	)
-	if err != nil {
+}
+
+func (v *visit) measure(ctx context.Context, d telemetry.Dimensions, metrics ...telemetry.Metric) {
+	if v.engine.Metrics == nil {
+		return
+	}
+	d.Queue = v.engine.Queue
+	if err := v.engine.Metrics.Put(d, metrics...); err != nil {
 		v.engine.Log.WarnContext(ctx, "no metrics", telemetry.Error(err))
 	}
 }

@@ -127,6 +127,9 @@ locals {
     "changes of accounts were missed" = {
       query = "SELECT MAX(\"gap\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 0, anchor = "signals-are-silent"
     }
+    "messages wait in a queue" = {
+      query = "SELECT MAX(\"Waited\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 900, anchor = "messages-wait-too-long"
+    }
     "notifications were not ours" = {
       query = "SELECT SUM(\"dropped\") FROM \"mfaflow\"", operator = "GreaterThanThreshold", threshold = 50, anchor = "notifications-are-dropped"
     }
@@ -190,6 +193,7 @@ resource "aws_cloudwatch_dashboard" "this" {
       [for i, w in [
         { title = "Events by outcome", query = "SELECT SUM(\"Events\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
         { title = "Age of events when they were handled", query = "SELECT MAX(\"Age\") FROM \"mfaflow\" GROUP BY \"queue\"" },
+        { title = "Seconds that messages lay in a queue until they were taken", query = "SELECT MAX(\"Waited\") FROM \"mfaflow\" GROUP BY \"queue\"" },
         { title = "Flags told", query = "SELECT SUM(\"Notifications\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
         { title = "What streams say of themselves", query = "SELECT SUM(\"StreamSignals\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
         { title = "Seconds that subscriptions have left", query = "SELECT MIN(\"left\") FROM \"mfaflow\" GROUP BY \"source\"" },

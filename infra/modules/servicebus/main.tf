@@ -116,6 +116,9 @@ resource "azurerm_monitor_action_group" "this" {
 }
 
 locals {
+  # A function takes what comes to these.
+  drained = ["inbound", "lanes", "flags", "control"]
+
   # The broker's own counts: they are right even when no function runs.
   counted = {
     "dead-letters" = {
@@ -126,7 +129,17 @@ locals {
     # If some never leave, nobody takes them.
     "backlog" = {
       says   = "Events are not taken", metric = "ActiveMessages", aggregation = "Minimum", above = 20, window = "PT15M"
-      queues = ["inbound", "lanes", "flags"], anchor = "events-are-not-taken"
+      queues = local.drained, anchor = "events-are-not-taken"
+    }
+    # A few that nobody takes at all: the functions measure only what they take.
+    "standstill" = {
+      says   = "A queue was never empty for an hour", metric = "ActiveMessages", aggregation = "Minimum", above = 0, window = "PT1H"
+      queues = local.drained, anchor = "events-are-not-taken"
+    }
+    # Nobody takes these but an operator.
+    "quarantine" = {
+      says   = "Something lies in quarantine for a quarter of a day", metric = "ActiveMessages", aggregation = "Minimum", above = 0, window = "PT6H"
+      queues = ["quarantine"], anchor = "something-lies-in-quarantine"
     }
     "broker-errors" = {
       says   = "The broker throttles", metric = "ThrottledRequests", aggregation = "Total", above = 0, window = "PT15M"
