@@ -51,6 +51,7 @@ module "servicebus" {
     for name in keys(local.functions) : name => module.entra[name].service_principal_id
   }
   alarm_addresses = var.alarm_addresses
+  locked          = var.locked
   tags            = local.tags
 }
 

@@ -85,6 +85,13 @@ variable "settings" {
     ), n)]]))
     error_message = "A secret belongs in Secrets Manager, not in settings: README, step 5."
   }
+  validation {
+    # It is renewed at half, and the alarm rings at two days.
+    condition = alltrue([for s in values(var.settings) :
+      can(regex("^(9[6-9]|[1-6][0-9]{2})h$", lookup(s, "MFAFLOW_SUBSCRIPTION_LIFETIME", "672h")))
+    ])
+    error_message = "MFAFLOW_SUBSCRIPTION_LIFETIME is from 96h to 695h, in hours: a shorter one is always about to lapse."
+  }
 }
 
 variable "workers" {
@@ -102,6 +109,12 @@ variable "paused" {
   description = "Switch the schedules off: webhooks are accepted and queued, and nothing is done about them."
   type        = bool
   default     = false
+}
+
+variable "locked" {
+  description = "Keep the Service Bus namespace from being deleted. Off for a deployment that takes a right on a queue away, which Azure refuses under the lock: README, upgrade."
+  type        = bool
+  default     = true
 }
 
 variable "hr_bus" {

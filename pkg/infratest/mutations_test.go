@@ -76,6 +76,7 @@ var mutations = []mutation{
 	{"an alarm of what nobody logs", "modules/observability/main.tf", `= \"breaker-tripped\"`, `= \"breaker-open\"`, "alarms are of what functions say"},
 	{"no alarm for dead letters", bus, `metric = "DeadletteredMessages"`, `metric = "Messages"`, "alarms are heard"},
 	{"an alarm of a queue that nobody measures", "modules/observability/main.tf", `SELECT MAX(\"Waited\")`, `SELECT MAX(\"Waiting\")`, "alarms are of what functions say"},
+	{"an alarm that forgets who takes", bus, "OutgoingMessages = {", "SuccessfulRequests = {", "alarms are heard"},
 	{"an alarm of the quarantine without a page", bus, `anchor = "something-lies-in-quarantine"`, `anchor = "quarantine"`, "alarms are heard"},
 	{"a variable of any type", "variables.tf", `  type        = string
   default     = "mfaflow"`, `  default     = "mfaflow"`, "variables say what they are"},

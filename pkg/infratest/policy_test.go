@@ -375,6 +375,13 @@ func policies() []rule {
 					}
 				}
 			}
+			for _, want := range []string{"IncomingMessages", "OutgoingMessages"} {
+				if !slices.ContainsFunc(t.resources("azurerm_monitor_metric_alert"), func(b block) bool {
+					return b.Labels[1] == "untaken" && strings.Contains(string(b.Range().SliceBytes(b.src)), want+" = {")
+				}) {
+					l = append(l, "no alarm of events that nobody takes is of "+want)
+				}
+			}
 			for _, want := range []string{"counted", "lines", "measured"} {
 				if !slices.ContainsFunc(t.resources("aws_cloudwatch_metric_alarm"), func(b block) bool { return b.Labels[1] == want }) {
 					l = append(l, "the alarms "+want+" are missing")

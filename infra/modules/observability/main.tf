@@ -29,6 +29,7 @@ locals {
   apis     = { for name, f in var.functions : name => f.api_id if f.has_api }
   # Those that must run within a quarter of an hour.
   frequent = { for name, f in var.functions : name => f.function_name if can(regex("^rate\\([0-9]+ minutes?\\)$", f.schedule)) }
+  hourly   = { for name, f in var.functions : name => f.function_name if f.schedule == "rate(1 hour)" }
 }
 
 resource "aws_sns_topic" "alarms" {
@@ -78,6 +79,10 @@ locals {
     "does not run" = {
       of       = local.frequent, namespace = "AWS/Lambda", metric = "Invocations", dimension = "FunctionName", statistic = "Sum"
       operator = "LessThanThreshold", threshold = 1, period = 900, periods = 1, breaching = 1, missing = "breaching", anchor = "a-function-does-not-run"
+    }
+    "does not run any more" = {
+      of       = local.hourly, namespace = "AWS/Lambda", metric = "Invocations", dimension = "FunctionName", statistic = "Sum"
+      operator = "LessThanThreshold", threshold = 1, period = 3600, periods = 3, breaching = 3, missing = "breaching", anchor = "a-function-does-not-run"
     }
     "answers 5xx" = {
       of       = local.apis, namespace = "AWS/ApiGateway", metric = "5xx", dimension = "ApiId", statistic = "Sum"
@@ -186,23 +191,32 @@ resource "aws_cloudwatch_metric_alarm" "measured" {
   }
 }
 
+locals {
+  graphs = [
+    { title = "Deliveries by outcome", query = "SELECT SUM(\"Deliveries\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+    { title = "Events by outcome", query = "SELECT SUM(\"Events\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+    { title = "Age of events when they were handled", query = "SELECT MAX(\"Age\") FROM \"mfaflow\" GROUP BY \"queue\"" },
+    { title = "Seconds that messages lay in a queue until they were taken", query = "SELECT MAX(\"Waited\") FROM \"mfaflow\" GROUP BY \"queue\"" },
+    { title = "Events that wait for an operator, by reason", query = "SELECT SUM(\"Holds\") FROM \"mfaflow\" GROUP BY \"reason\"" },
+    { title = "Dead letters by reason", query = "SELECT SUM(\"DeadLetters\") FROM \"mfaflow\" GROUP BY \"reason\"" },
+    { title = "Seconds from asking for a pass to its delivery", query = "SELECT MAX(\"PassDelivery\") FROM \"mfaflow\" GROUP BY \"source\"" },
+    { title = "Answers of Microsoft Graph", query = "SELECT SUM(\"GraphCalls\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+    { title = "Flags told", query = "SELECT SUM(\"Notifications\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+    { title = "What streams say of themselves", query = "SELECT SUM(\"StreamSignals\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
+    { title = "Seconds that subscriptions have left", query = "SELECT MIN(\"SubscriptionLeft\") FROM \"mfaflow\" GROUP BY \"source\"" },
+  ]
+}
+
 resource "aws_cloudwatch_dashboard" "this" {
   dashboard_name = var.name
   dashboard_body = jsonencode({
     widgets = concat(
-      [for i, w in [
-        { title = "Events by outcome", query = "SELECT SUM(\"Events\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
-        { title = "Age of events when they were handled", query = "SELECT MAX(\"Age\") FROM \"mfaflow\" GROUP BY \"queue\"" },
-        { title = "Seconds that messages lay in a queue until they were taken", query = "SELECT MAX(\"Waited\") FROM \"mfaflow\" GROUP BY \"queue\"" },
-        { title = "Flags told", query = "SELECT SUM(\"Notifications\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
-        { title = "What streams say of themselves", query = "SELECT SUM(\"StreamSignals\") FROM \"mfaflow\" GROUP BY \"outcome\"" },
-        { title = "Seconds that subscriptions have left", query = "SELECT MIN(\"SubscriptionLeft\") FROM \"mfaflow\" GROUP BY \"source\"" },
-        ] : {
+      [for i, w in local.graphs : {
         type       = "metric", x = (i % 2) * 12, y = floor(i / 2) * 6, width = 12, height = 6
         properties = { title = w.title, view = "timeSeries", region = var.region, period = 300, metrics = [[{ expression = w.query, id = "q" }]] }
       }],
       [for i, name in sort(keys(var.functions)) : {
-        type = "metric", x = (i % 3) * 8, y = 18 + floor(i / 3) * 6, width = 8, height = 6
+        type = "metric", x = (i % 3) * 8, y = 6 * ceil(length(local.graphs) / 2) + floor(i / 3) * 6, width = 8, height = 6
         properties = {
           title = name, view = "timeSeries", region = var.region, stat = "Sum", period = 300
           metrics = [

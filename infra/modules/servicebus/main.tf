@@ -27,6 +27,11 @@ variable "principals" {
 
 variable "alarm_addresses" { type = list(string) }
 
+variable "locked" {
+  description = "Keep the namespace from being deleted, which keeps rights on its queues from being taken away as well."
+  type        = bool
+}
+
 resource "azurerm_resource_group" "this" {
   name     = var.name
   location = var.location
@@ -88,8 +93,11 @@ resource "azurerm_role_assignment" "this" {
   skip_service_principal_aad_check = true # it was made a moment ago
 }
 
-# A queue that is deleted takes every waiting event and the state of every lane along.
+# A queue that is deleted takes every waiting event and the state of every lane along. The lock
+# keeps rights on queues from being taken away, too.
 resource "azurerm_management_lock" "this" {
+  count = var.locked ? 1 : 0
+
   name       = "${var.name}-events"
   scope      = azurerm_servicebus_namespace.this.id
   lock_level = "CanNotDelete"
@@ -124,17 +132,6 @@ locals {
     "dead-letters" = {
       says   = "An event could not be done", metric = "DeadletteredMessages", aggregation = "Maximum", above = 0, window = "PT5M"
       queues = sort(keys(var.queues)), anchor = "an-event-is-dead-lettered"
-    }
-    # Active messages are those that could be taken now; what waits is scheduled or deferred.
-    # If some never leave, nobody takes them.
-    "backlog" = {
-      says   = "Events are not taken", metric = "ActiveMessages", aggregation = "Minimum", above = 20, window = "PT15M"
-      queues = local.drained, anchor = "events-are-not-taken"
-    }
-    # A few that nobody takes at all: the functions measure only what they take.
-    "standstill" = {
-      says   = "A queue was never empty for an hour", metric = "ActiveMessages", aggregation = "Minimum", above = 0, window = "PT1H"
-      queues = local.drained, anchor = "events-are-not-taken"
     }
     # Nobody takes these but an operator.
     "quarantine" = {
@@ -175,6 +172,45 @@ resource "azurerm_monitor_metric_alert" "this" {
         name     = "EntityName"
         operator = "Include"
         values   = dimension.value
+      }
+    }
+  }
+
+  action {
+    action_group_id = azurerm_monitor_action_group.this.id
+  }
+}
+
+# The number of active messages tells nothing here: deferred ones are among them, which are the
+# events that wait on purpose and the flags that are open. If messages come for an hour and none
+# goes out, nobody takes them. Azure takes one value of a dimension where there are several
+# criteria, hence an alarm for each queue.
+resource "azurerm_monitor_metric_alert" "untaken" {
+  for_each = toset(local.drained)
+
+  name                = "${var.name}-${each.key}-untaken"
+  resource_group_name = azurerm_resource_group.this.name
+  scopes              = [azurerm_servicebus_namespace.this.id]
+  description         = "Events of ${each.key} are not taken. Runbook: infra/README.md#events-are-not-taken"
+  severity            = 2
+  frequency           = "PT5M"
+  window_size         = "PT1H"
+  tags                = var.tags
+
+  dynamic "criteria" {
+    for_each = { IncomingMessages = { operator = "GreaterThan", threshold = 0 }, OutgoingMessages = { operator = "LessThan", threshold = 1 } }
+
+    content {
+      metric_namespace = "Microsoft.ServiceBus/namespaces"
+      metric_name      = criteria.key
+      aggregation      = "Total"
+      operator         = criteria.value.operator
+      threshold        = criteria.value.threshold
+
+      dimension {
+        name     = "EntityName"
+        operator = "Include"
+        values   = [each.key]
       }
     }
   }
