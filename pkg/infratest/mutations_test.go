@@ -119,6 +119,7 @@ var mutations = []mutation{
 	{"another claim for the session's name", operators, `"$${${local.host}:sub}"`, `"$${${local.host}:oid}"`, "an operator's session is the operator"},
 	{"one schedule for all workers", "modules/function/schedule.tf", "var.function.trigger.schedule == null ? 0 : var.concurrency", "var.function.trigger.schedule == null ? 0 : 2", "every schedule has its dead letters"},
 	{"a namespace without sessions", "modules/servicebus/main.tf", `sku                 = "Standard"`, `sku                 = join("", ["Bas", "ic"])`, "queues are as in the catalogue"},
+	{"costs of what was made once", "README.md", "7 secrets at", "6 secrets at", "the costs are of what is made"},
 	{"alarms for some", "modules/observability/main.tf", "of       = local.lambdas", "of       = local.frequent", "every function is watched"},
 }
 
