@@ -86,6 +86,67 @@ run "an_architecture_that_is_not_built" {
   expect_failures = [var.architecture]
 }
 
+run "packages_that_are_not_built" {
+  command = plan
+
+  variables {
+    packages = "tests/nothing"
+  }
+
+  expect_failures = [var.packages]
+}
+
+run "packages_where_make_puts_them" {
+  command = plan
+
+  variables {
+    packages     = null
+    architecture = "x86_64"
+  }
+
+  expect_failures = [var.packages]
+}
+
+run "a_place_for_a_region" {
+  command = plan
+
+  variables {
+    region = "Frankfurt"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "a_name_with_spaces_for_a_location" {
+  command = plan
+
+  variables {
+    location = "Germany West Central"
+  }
+
+  expect_failures = [var.location]
+}
+
+run "a_name_for_the_subscription" {
+  command = plan
+
+  variables {
+    subscription_id = "Contoso Production"
+  }
+
+  expect_failures = [var.subscription_id]
+}
+
+run "a_host_for_the_namespace" {
+  command = plan
+
+  variables {
+    namespace = "mfaflow-contoso.servicebus.windows.net"
+  }
+
+  expect_failures = [var.namespace]
+}
+
 run "alarms_for_nobody" {
   command = plan
 

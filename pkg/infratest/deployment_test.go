@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -272,6 +273,22 @@ func deploymentRules() []deploymentRule {
 			for name, f := range doc.Functions {
 				if f.Trigger.Schedule != "" && count[name] != f.Concurrency {
 					l.addf("%s has %d schedules, want one for each of %d sandboxes", name, count[name], f.Concurrency)
+				}
+			}
+			return l
+		}},
+		{"the costs are of what is made", func(_ *testing.T, doc document, s state) (l breaches) {
+			text, err := os.ReadFile(filepath.Join(doc.dir, "README.md"))
+			if err != nil {
+				return breaches{err.Error()}
+			}
+			_, section, _ := strings.Cut(string(text), "\n## What it costs\n")
+			section, _, _ = strings.Cut(section, "\n## ")
+			for what, typ := range map[string]string{
+				"alarms": "aws_cloudwatch_metric_alarm", "secrets": "aws_secretsmanager_secret", "alerts": "azurerm_monitor_metric_alert",
+			} {
+				if want := fmt.Sprintf(" %d %s at $", len(s.of(typ)), what); !strings.Contains(section, want) {
+					l.addf("README.md says nothing of%s", want)
 				}
 			}
 			return l

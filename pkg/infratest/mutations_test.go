@@ -102,6 +102,7 @@ var mutations = []mutation{
 	{"a permission that does not exist", "functions.json", `"IdentityRiskEvent.Read.All"`, `"IdentityRiskEvents.Read.All"`, "terraform test: deployment"},
 	{"secrets that may be settings", "variables.tf", "flatten([for f in values(jsondecode(file(\"${path.module}/functions.json\")).functions) : f.secrets]),", "", "terraform test: variables"},
 	{"operators of one name", operators, "length(distinct(values(var.people))) == length(var.people) && ", "", "terraform test: variables"},
+	{"packages that nobody built", "variables.tf", "fileexists(", "can(", "terraform test: variables"},
 	{"settings beyond 4 KiB", fn, "< 3900", "< 390000", "terraform test: variables"},
 	{"mail granted for every mailbox", "consent/main.tf", "for p in f.graph :", "for p in concat(f.graph, f.exchange) :", "terraform test: consent"},
 	{"the switch of the account is taken", deployment, "count = var.federation_exists ? 0 : 1", "count = 1", "terraform test: variations"},
@@ -122,6 +123,7 @@ var mutations = []mutation{
 	{"another claim for the session's name", operators, `"$${${local.host}:sub}"`, `"$${${local.host}:oid}"`, "an operator's session is the operator"},
 	{"one schedule for all workers", "modules/function/schedule.tf", "var.function.trigger.schedule == null ? 0 : var.concurrency", "var.function.trigger.schedule == null ? 0 : 2", "every schedule has its dead letters"},
 	{"a namespace without sessions", "modules/servicebus/main.tf", `sku                 = "Standard"`, `sku                 = join("", ["Bas", "ic"])`, "queues are as in the catalogue"},
+	{"costs of what was made once", "README.md", "7 secrets at", "6 secrets at", "the costs are of what is made"},
 	{"alarms for some", "modules/observability/main.tf", "of       = local.lambdas", "of       = local.frequent", "every function is watched"},
 }
 
