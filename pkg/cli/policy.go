@@ -22,6 +22,7 @@ import (
 	"mfaflow/pkg/files"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/operate"
 	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/readiness"
@@ -64,14 +65,46 @@ type board struct {
 	breakGlass []identity.UserID
 	window     time.Duration
 	pace       time.Duration
+	watch      policy.Watch
 	out        io.Writer
 	bar        *reading
 	json       bool
 	width      int
 }
 
-// onBoard runs do with the tenant of the settings.
-func onBoard(env []string, do func(ctx context.Context, b *board, args []string) error) func(*cobra.Command, []string) error {
+// flagReader has a command's stop rule look at open flags where t says event-replay is. A
+// tenant that the environment names has its event-replay named too: the one of a stack that
+// happens to run on this machine knows nothing of its people.
+func flagReader(cmd *cobra.Command, env []string, t target) func(ctx context.Context) ([]policy.OpenFlag, error) {
+	return func(ctx context.Context) ([]policy.OpenFlag, error) {
+		tenant, _ := lookup(env, "MFAFLOW_TENANT_ID")
+		named, _ := lookup(env, config.OperationsURL)
+		if tenant != "" && named == "" && t.url == "" {
+			return nil, hint(errors.New("nobody says where event-replay is, which lists them"),
+				"set %s or --url to its function URL, or take openFlags out of rollout.stop and plan again", config.OperationsURL)
+		}
+		d, closing, err := t.open(cmd, env)
+		if err != nil {
+			return nil, err
+		}
+		defer closing()
+		list, _, err := everything(0, func(cursor string, n int) (operate.Page[operate.OpenFlag], error) {
+			return d.Flags(ctx, operate.FlagFilter{}, cursor, n)
+		})
+		if err != nil {
+			return nil, advise(err)
+		}
+		flags := make([]policy.OpenFlag, len(list))
+		for i, f := range list {
+			flags[i] = policy.OpenFlag{Number: f.Number, Flag: f.Flag}
+		}
+		return flags, nil
+	}
+}
+
+// onBoard runs do with the tenant of the settings. t says where event-replay is, if not
+// where it is by itself.
+func onBoard(env []string, t *target, do func(ctx context.Context, b *board, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		var cfg config.ReadinessTool
 		transport, err := tenantSettings(env, administrator, &cfg)
@@ -85,6 +118,7 @@ func onBoard(env []string, do func(ctx context.Context, b *board, args []string)
 			return err
 		}
 		defer b.tenant.Close()
+		b.watch = policy.Watch{Failures: b.tenant.MFAFailures, Flags: flagReader(cmd, env, *t)}
 		if b.store, err = reportStore(cfg, env); err != nil {
 			return err
 		}
@@ -110,7 +144,7 @@ func policyAdvice(err error) error {
 		{policy.ErrRefused, "the way out that is named with each refusal; --accept takes upon yourself what a human may decide"},
 		{policy.ErrAccept, "mfaflow policy plan without --accept names the people and the codes"},
 		{policy.ErrChanged, "mfaflow policy plan again, and read what has changed"},
-		{policy.ErrStopped, "mfaflow readiness shows who is blocked; then the same command goes on, and mfaflow policy rollback takes back"},
+		{policy.ErrStopped, "mfaflow readiness shows who is blocked, mfaflow flag list what is open; put it right, then the same command goes on, and mfaflow policy rollback takes back"},
 		{policy.ErrNotThisPlan, "mfaflow policy plan -o FILE writes one for this tenant"},
 		{policy.ErrNoRun, "mfaflow policy rollback lists the runs"},
 	} {
@@ -154,7 +188,7 @@ func newPolicyShow(env []string) *cobra.Command {
 		Example: "  mfaflow policy show -o policy.yaml",
 	}
 	c.Flags().StringVarP(&file, "output", "o", "", "file that it is written to; default: standard output")
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, _ []string) error {
+	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, _ []string) error {
 		s, err := b.snapshot(ctx)
 		if err != nil {
 			return err
@@ -196,7 +230,9 @@ func newPolicyPlan(env []string) *cobra.Command {
 		Example: "  mfaflow policy plan policy.yaml -o rollout.plan\n  mfaflow policy plan policy.yaml --accept svc-backup@contoso.example",
 	}
 	planFlags(c, &file, &accept, &reveal)
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
+	var events target
+	events.flags(c)
+	c.RunE = onBoard(env, &events, func(ctx context.Context, b *board, args []string) error {
 		f, text, err := readPolicy(args[0])
 		if err != nil {
 			return err
@@ -205,7 +241,7 @@ func newPolicyPlan(env []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p, err := b.planner().Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Failures: true})
+		p, err := b.planner().Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Watch: b.watch})
 		if err != nil {
 			return err
 		}
@@ -360,6 +396,8 @@ func newPolicyApply(env []string) *cobra.Command {
 		Example: "  mfaflow policy apply rollout.plan\n  mfaflow policy apply rollout.plan --reason 'MFA for everybody, CHG-1234' --yes",
 	}
 	changing(c, &reason, &yes)
+	var events target
+	events.flags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		var p policy.Plan
 		text, err := os.ReadFile(args[0])
@@ -383,7 +421,7 @@ func newPolicyApply(env []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return onBoard(env, func(ctx context.Context, b *board, _ []string) error {
+		return onBoard(env, &events, func(ctx context.Context, b *board, _ []string) error {
 			return b.apply(ctx, p, operator, reason)
 		})(cmd, args)
 	}
@@ -413,7 +451,7 @@ func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason strin
 	steps := map[int]bool{}
 	engine := policy.Engine{
 		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.snapshot, Now: time.Now, Sleep: readiness.Sleep,
-		Watch: policy.Watch{Failures: b.tenant.MFAFailures}, Audit: audit.NewWriter(log, "policy"),
+		Watch: b.watch, Audit: audit.NewWriter(log, "policy"),
 		Progress: func(at policy.Progress) {
 			if !b.json && !steps[at.Step] {
 				steps[at.Step] = true
@@ -456,7 +494,7 @@ func newPolicyRollback(env []string) *cobra.Command {
 		Example: "  mfaflow policy rollback\n  mfaflow policy rollback 20261123T080000.000000000Z-3f2a91c0 -o back.plan\n  mfaflow policy apply back.plan --reason 'CHG-1234 taken back' --yes",
 	}
 	planFlags(c, &file, &accept, &reveal)
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
+	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, args []string) error {
 		runs, err := policy.Runs(ctx, b.store)
 		if err != nil {
 			return err
@@ -530,7 +568,7 @@ func newPolicyDrift(env []string) *cobra.Command {
 		Long:    fmt.Sprintf("Show what of the tenant differs from a file. The exit code is 0 when nothing does, and %d when something does.", exitDiffers),
 		Example: "  mfaflow policy drift policy.yaml",
 	}
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
+	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, args []string) error {
 		f, _, err := readPolicy(args[0])
 		if err != nil {
 			return err

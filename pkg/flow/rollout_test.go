@@ -167,9 +167,11 @@ func (c *campus) planner() policy.Planner {
 func (c *campus) engine() policy.Engine {
 	return policy.Engine{
 		Tenant: c.client, Groups: c.client, Store: c.store, Snapshot: c.snapshot, Now: func() time.Time { return c.now }, Sleep: c.sleep,
-		Watch: policy.Watch{Failures: c.client.MFAFailures},
+		Watch: c.watch(),
 	}
 }
+
+func (c *campus) watch() policy.Watch { return policy.Watch{Failures: c.client.MFAFailures} }
 
 func (c *campus) plan(text string, accept ...string) policy.Plan {
 	c.t.Helper()
@@ -181,7 +183,7 @@ func (c *campus) plan(text string, accept ...string) policy.Plan {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p, err := c.planner().Plan(c.t.Context(), policy.Request{File: f, Text: []byte(text), Snapshot: s, Accept: accept, Failures: true})
+	p, err := c.planner().Plan(c.t.Context(), policy.Request{File: f, Text: []byte(text), Snapshot: s, Accept: accept, Watch: c.watch()})
 	if err != nil {
 		c.t.Fatal(err)
 	}

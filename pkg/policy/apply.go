@@ -155,7 +155,9 @@ func (a *applying) steps(ctx context.Context) error {
 			a.out.PausedUntil = due
 			return nil
 		}
-		if a.stale && (step.Gate || a.out.Writes == 0) {
+		// A gate is asked however little was done since the tenant was last read: a step of
+		// which nothing was left to write does not make what was read stale.
+		if step.Gate || a.stale && a.out.Writes == 0 {
 			if err := a.look(ctx, i); err != nil {
 				return fmt.Errorf("before step %d (%s): %w", i+1, step.Title, err)
 			}
@@ -364,17 +366,27 @@ func (a *applying) grouped(ctx context.Context, s posture.Snapshot, steps []Step
 }
 
 // firstWave is when a policy came into force for anybody: what happened before is not the
-// rollout's doing.
-func (a *applying) firstWave() time.Time {
+// rollout's doing. What was kept before the write knows it also of a process that was killed
+// right after it.
+func (a *applying) firstWave(ctx context.Context) (time.Time, error) {
 	for i, done := range a.run.StepsDone {
-		if a.run.Plan.Steps[i].Wave != "" {
-			return done
+		if a.run.Plan.Steps[i].Wave == "" {
+			continue
 		}
+		var k kept
+		err := get(ctx, a.Store, keptFile(a.run.ID, i, 0), &k)
+		switch {
+		case errors.Is(err, readiness.ErrNoFile): // somebody else had done it
+			return done, nil
+		case err != nil:
+			return time.Time{}, err
+		}
+		return k.At, nil
 	}
-	return a.run.BeganAt
+	return a.run.BeganAt, nil
 }
 
-// gate is the stop rule of a rollout.
+// gate is the stop rule of a rollout. What it cannot look at stops the rollout too.
 func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, blocked []identity.UserID) error {
 	in := (&desire{s: s}).members(step.WaveGroups)
 	was := map[identity.UserID]bool{}
@@ -386,6 +398,10 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 			was[id] = true
 		}
 	}
+	since, err := a.firstWave(ctx)
+	if err != nil {
+		return err
+	}
 	stop, newly := a.run.Plan.Stop, 0
 	for _, id := range blocked {
 		newly += b2i(in[id] && !was[id])
@@ -394,42 +410,63 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 	if newly > stop.NewlyBlocked {
 		why = append(why, fmt.Sprintf("%d people of the waves so far are newly blocked, and %d would be good", newly, stop.NewlyBlocked))
 	}
-	if stop.FailedSignIns != nil {
-		if a.Watch.Failures == nil {
-			return fmt.Errorf("%w: failed sign-ins cannot be read", ErrStopped)
-		}
-		failures, err := a.Watch.Failures(ctx, a.firstWave())
-		if err != nil {
-			return fmt.Errorf("read failed sign-ins: %w", err)
-		}
-		n := 0
-		for _, f := range failures {
-			n += b2i(in[f.User] && !f.At.Before(a.firstWave()))
-		}
-		if n > *stop.FailedSignIns {
-			why = append(why, fmt.Sprintf("%d sign-ins of people of the waves so far failed over MFA, and %d would be good", n, *stop.FailedSignIns))
-		}
+	failures, flags, err := a.Watch.read(ctx, stop, since)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, err)
 	}
-	if stop.OpenFlags != nil {
-		if a.Watch.Flags == nil {
-			return fmt.Errorf("%w: open flags cannot be read", ErrStopped)
-		}
-		flags, err := a.Watch.Flags(ctx)
-		if err != nil {
-			return fmt.Errorf("read open flags: %w", err)
-		}
-		n := 0
-		for _, f := range flags {
-			n += b2i(in[f.User] && !f.At.Before(a.firstWave()))
-		}
-		if n > *stop.OpenFlags {
-			why = append(why, fmt.Sprintf("%d flags about people of the waves so far are open, and %d would be good", n, *stop.OpenFlags))
-		}
+	failures = slices.DeleteFunc(failures, func(f Failure) bool { return !in[f.User] || f.At.Before(since) })
+	if stop.FailedSignIns != nil && len(failures) > *stop.FailedSignIns {
+		why = append(why, fmt.Sprintf("%d sign-ins of people of the waves so far failed over MFA, and %d would be good", len(failures), *stop.FailedSignIns))
+	}
+	flags = slices.DeleteFunc(flags, func(f OpenFlag) bool { return !in[f.User] || f.At.Before(since) || !f.KeptOut() })
+	if stop.OpenFlags != nil && len(flags) > *stop.OpenFlags {
+		why = append(why, fmt.Sprintf("%d open flags say that people of the waves so far do not get in or called the help desk, and %d would be good (%s)",
+			len(flags), *stop.OpenFlags, named(flags)))
 	}
 	if len(why) > 0 {
 		return fmt.Errorf("%w: %s", ErrStopped, strings.Join(why, "; "))
 	}
 	return nil
+}
+
+// named are the first of some flags, as operators find them.
+func named(flags []OpenFlag) string {
+	const most = 5
+	var list []string
+	for _, f := range flags[:min(most, len(flags))] {
+		list = append(list, fmt.Sprintf("flag %d: %s: %s", f.Number, f.User, f.Cause.Title()))
+	}
+	if n := len(flags) - most; n > 0 {
+		list = append(list, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(list, ", ")
+}
+
+// read reads what a stop rule has limits for.
+func (w Watch) read(ctx context.Context, stop Stop, since time.Time) (failures []Failure, flags []OpenFlag, err error) {
+	if stop.FailedSignIns != nil {
+		if w.Failures == nil {
+			return nil, nil, errors.New("failed sign-ins cannot be read from here")
+		}
+		if failures, err = w.Failures(ctx, since); err != nil {
+			return nil, nil, fmt.Errorf("failed sign-ins cannot be read: %w", err)
+		}
+	}
+	if stop.OpenFlags != nil {
+		if w.Flags == nil {
+			return nil, nil, errors.New("open flags cannot be read from here")
+		}
+		if flags, err = w.Flags(ctx); err != nil {
+			return nil, nil, fmt.Errorf("open flags cannot be read: %w", err)
+		}
+	}
+	return failures, flags, nil
+}
+
+// try reads what a stop rule will have to read, as of now.
+func (w Watch) try(ctx context.Context, stop Stop, now time.Time) error {
+	_, _, err := w.read(ctx, stop, now)
+	return err
 }
 
 // write makes one write, unless it is made already.

@@ -57,7 +57,7 @@ var refusals = map[Code]struct {
 	RefuseFact: {"A fact could not be read",
 		"give the app the permission that is missing and plan again", false},
 	RefuseUnwatched: {"The stop rule of the rollout cannot be kept",
-		"take failedSignIns or openFlags out of rollout.stop, or run where both can be read", false},
+		"say where it can be read (openFlags: the URL of event-replay; failedSignIns: AuditLog.Read.All), or take its limit out of rollout.stop", false},
 	RefuseForeign: {"Somebody else has changed what would be put back",
 		"look at the change, and put it back by hand or leave it", false},
 }

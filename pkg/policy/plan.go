@@ -161,8 +161,9 @@ type Request struct {
 	Snapshot posture.Snapshot
 	// Accept are people, by object id or user principal name, and codes of refusals.
 	Accept []string
-	// Watched says which numbers a rollout can look at; see Watch.
-	Failures, Flags bool
+	// Watch is what the rollout will look at. It is tried: a limit for what cannot be read
+	// would only stop the rollout later.
+	Watch Watch
 }
 
 // Plan compares the file with the tenant. A plan that has refusals cannot be applied. The
@@ -187,8 +188,11 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 	}
 	plan.Warnings = d.warnings(r.File, plan.Steps)
 	var known []Refusal
-	if plan.Stop.FailedSignIns != nil && !r.Failures || plan.Stop.OpenFlags != nil && !r.Flags {
-		known = append(known, refuse(RefuseUnwatched, 0, nil, "the stop rule has a limit for something that cannot be read from here"))
+	if err := r.Watch.try(ctx, plan.Stop, p.Now()); err != nil {
+		if ctx.Err() != nil {
+			return Plan{}, ctx.Err()
+		}
+		known = append(known, refuse(RefuseUnwatched, 0, nil, err.Error()))
 	}
 	if err := p.finish(&plan, d.s, managed(r.File), known); err != nil {
 		return Plan{}, err
