@@ -60,7 +60,7 @@ func newPolicySchema() *cobra.Command {
 // board is what the policy commands work with.
 type board struct {
 	tenant     *graph.Client
-	store      readiness.Store
+	store      policy.Store
 	folder     files.Folder // of the audit trail, on this machine
 	breakGlass []identity.UserID
 	window     time.Duration
@@ -144,6 +144,7 @@ func policyAdvice(err error) error {
 		{policy.ErrRefused, "the way out that is named with each refusal; --accept takes upon yourself what a human may decide"},
 		{policy.ErrAccept, "mfaflow policy plan without --accept names the people and the codes"},
 		{policy.ErrChanged, "mfaflow policy plan again, and read what has changed"},
+		{policy.ErrClaimed, "the same command when that one has ended; --take-over if it is known to be dead"},
 		{policy.ErrStopped, "mfaflow readiness shows who is blocked, mfaflow flag list what is open; put it right, then the same command goes on, and mfaflow policy rollback takes back"},
 		{policy.ErrNotThisPlan, "mfaflow policy plan -o FILE writes one for this tenant"},
 		{policy.ErrNoRun, "mfaflow policy rollback lists the runs"},
@@ -157,10 +158,27 @@ func policyAdvice(err error) error {
 
 // snapshot reads the tenant anew: a plan must not rest on what an earlier run has read.
 func (b *board) snapshot(ctx context.Context) (posture.Snapshot, error) {
+	return b.reading(ctx, func(context.Context) error { return nil })
+}
+
+// reading is a snapshot that says with every page that it goes on, and ends with the error
+// of that.
+func (b *board) reading(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error) {
 	defer b.bar.end()
-	return readiness.Gatherer{
-		Tenant: b.tenant, BreakGlass: b.breakGlass, Window: b.window, Pace: b.pace, Now: time.Now, Progress: b.bar.show,
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	s, err := readiness.Gatherer{
+		Tenant: b.tenant, BreakGlass: b.breakGlass, Window: b.window, Pace: b.pace, Now: time.Now, Progress: func(p readiness.Progress) {
+			b.bar.show(p)
+			if err := alive(ctx); err != nil {
+				end(err)
+			}
+		},
 	}.Snapshot(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return s, err
 }
 
 func (b *board) planner() policy.Planner {
@@ -384,18 +402,20 @@ func effect(e policy.Effect) string {
 
 func newPolicyApply(env []string) *cobra.Command {
 	var (
-		reason string
-		yes    bool
+		reason        string
+		yes, takeOver bool
 	)
 	c := &cobra.Command{
 		Use: "apply PLAN-FILE", Short: "Apply a plan up to its next pause, or, without --yes, show it", Args: checked(cobra.ExactArgs(1)),
 		Long: "Apply the plan that mfaflow policy plan -o wrote, and no other: nothing is written when the tenant is no longer as it was\n" +
 			"planned, or when somebody would by now be locked out. What every object was is kept before it is written.\n\n" +
 			"A plan with waves ends at each pause and says when it goes on; give the same command again then. It goes on after Ctrl-C,\n" +
-			"a crash or an error too, and does nothing twice.",
+			"a crash or an error too, and does nothing twice. Of several at once, with the runs in one folder or bucket, one applies; the\n" +
+			"others are told who that is, and until when: one that was killed holds the tenant for three minutes.",
 		Example: "  mfaflow policy apply rollout.plan\n  mfaflow policy apply rollout.plan --reason 'MFA for everybody, CHG-1234' --yes",
 	}
 	changing(c, &reason, &yes)
+	c.Flags().BoolVar(&takeOver, "take-over", false, "take the tenant from another process that is applying a plan and is known to be dead")
 	var events target
 	events.flags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -422,7 +442,7 @@ func newPolicyApply(env []string) *cobra.Command {
 			return err
 		}
 		return onBoard(env, &events, func(ctx context.Context, b *board, _ []string) error {
-			return b.apply(ctx, p, operator, reason)
+			return b.apply(ctx, p, operator, reason, takeOver)
 		})(cmd, args)
 	}
 	return jsonFlag(c)
@@ -438,7 +458,13 @@ func whoami() (string, error) {
 	return u.Username, nil
 }
 
-func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason string) (err error) {
+// claimant is this process. A machine without a name is told by its process alone.
+func claimant() policy.Claimant {
+	host, _ := os.Hostname()
+	return policy.Claimant{Host: host, PID: os.Getpid()}
+}
+
+func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason string, takeOver bool) (err error) {
 	path := filepath.Join(string(b.folder), filepath.FromSlash(auditLog))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -450,7 +476,7 @@ func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason strin
 	defer func() { err = errors.Join(err, log.Close()) }()
 	steps := map[int]bool{}
 	engine := policy.Engine{
-		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.snapshot, Now: time.Now, Sleep: readiness.Sleep,
+		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.reading, Claimant: claimant(), TakeOver: takeOver, Now: time.Now, Sleep: readiness.Sleep,
 		Watch: b.watch, Audit: audit.NewWriter(log, "policy"),
 		Progress: func(at policy.Progress) {
 			if !b.json && !steps[at.Step] {

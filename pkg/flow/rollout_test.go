@@ -160,13 +160,18 @@ func (c *campus) snapshot(ctx context.Context) (posture.Snapshot, error) {
 	}.Snapshot(ctx)
 }
 
+func (c *campus) reading(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error) {
+	s, err := c.snapshot(ctx)
+	return s, errors.Join(err, alive(ctx))
+}
+
 func (c *campus) planner() policy.Planner {
 	return policy.Planner{Tenant: c.client, Groups: c.client, Now: func() time.Time { return c.now }}
 }
 
 func (c *campus) engine() policy.Engine {
 	return policy.Engine{
-		Tenant: c.client, Groups: c.client, Store: c.store, Snapshot: c.snapshot, Now: func() time.Time { return c.now }, Sleep: c.sleep,
+		Tenant: c.client, Groups: c.client, Store: c.store, Snapshot: c.reading, Now: func() time.Time { return c.now }, Sleep: c.sleep,
 		Watch: c.watch(),
 	}
 }

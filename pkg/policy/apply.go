@@ -27,9 +27,13 @@ const (
 // Engine applies plans. Everything that it does is recorded before it does it, so that a
 // run that was killed goes on where it was.
 type Engine struct {
-	Tenant   Tenant
-	Groups   Groups
-	Store    readiness.Store
+	Tenant Tenant
+	Groups Groups
+	Store  Store
+	// Claimant says to others who is applying, and TakeOver takes the tenant from another
+	// process that has claimed it: one that is known to be dead.
+	Claimant Claimant
+	TakeOver bool
 	Snapshot Snapshot
 	Watch    Watch
 	Now      func() time.Time
@@ -68,14 +72,16 @@ func (o Outcome) Done() bool { return o.Steps == o.Of }
 // applying is one process's part of a run.
 type applying struct {
 	Engine
-	run Run
-	out Outcome
+	run  Run
+	out  Outcome
+	held *held
 	// stale: the tenant was written since it was last judged.
 	stale bool
 }
 
 // Apply applies a plan, or goes on with it, up to the next pause of a rollout. It may be
-// called again after any error and after any kill: what was done is not done twice.
+// called again after any error and after any kill: what was done is not done twice. While
+// another process applies a plan it is ErrClaimed.
 func (e Engine) Apply(ctx context.Context, plan Plan, operator, reason string) (Outcome, error) {
 	if err := plan.Verify(); err != nil {
 		return Outcome{}, err
@@ -87,6 +93,12 @@ func (e Engine) Apply(ctx context.Context, plan Plan, operator, reason string) (
 	if plan.Empty() {
 		return a.out, nil
 	}
+	held, err := e.hold(ctx, plan, operator)
+	if err != nil {
+		return a.out, err
+	}
+	a.held = held
+	defer held.release(ctx)
 	already, err := a.begin(ctx, plan, operator, reason)
 	if err != nil || already {
 		return a.out, err
@@ -145,7 +157,13 @@ func (a *applying) begin(ctx context.Context, plan Plan, operator, reason string
 	return false, a.save(ctx)
 }
 
-func (a *applying) save(ctx context.Context) error { return put(ctx, a.Store, a.run.file(), a.run) }
+// save keeps the run, unless somebody else goes on with it by now.
+func (a *applying) save(ctx context.Context) error {
+	if err := a.held.keep(ctx); err != nil {
+		return err
+	}
+	return put(ctx, a.Store, a.run.file(), a.run)
+}
 
 func (a *applying) steps(ctx context.Context) error {
 	steps := a.run.Plan.Steps
@@ -212,7 +230,7 @@ func (a *applying) tell(p Progress) {
 // steps that are left must still be safe, and a rollout must not have done harm.
 func (a *applying) look(ctx context.Context, i int) error {
 	plan := &a.run.Plan
-	s, err := a.Snapshot(ctx)
+	s, err := a.Snapshot(ctx, a.held.alive)
 	if err != nil {
 		return err
 	}
@@ -535,6 +553,9 @@ func (a *applying) attempt(ctx context.Context, step, number int, w Write, state
 		}
 		return true, nil
 	}
+	if err := a.held.keep(ctx); err != nil {
+		return true, err
+	}
 	if before != nil {
 		if err := put(ctx, a.Store, file, kept{Step: step, Write: w, Was: state, At: a.Now().UTC()}); err != nil {
 			return true, err
@@ -543,7 +564,10 @@ func (a *applying) attempt(ctx context.Context, step, number int, w Write, state
 	began := a.Now()
 	calling, calls := correlation.Collect(ctx)
 	a.stale = true
+	// A write that outlasted the claim could fall into somebody else's.
+	calling, end := context.WithTimeout(calling, a.held.Until.Sub(a.Now()))
 	id, writeErr := a.Tenant.Write(calling, *todo, state.Document, w.Kept)
+	end()
 	a.out.Writes++
 	if err := a.record(ctx, *todo, calls.List(), began, writeErr); err != nil {
 		return true, err

@@ -191,11 +191,24 @@ type shelf struct {
 	files map[string][]byte
 	// full, if set, is asked before every file.
 	full func(name string) error
+	// forgets: what was created is told to be there already, as after an answer that was lost.
+	forgets bool
 }
 
 func (s *shelf) Put(_ context.Context, name string, data []byte) error {
+	return s.put(name, data, false)
+}
+
+func (s *shelf) Create(_ context.Context, name string, data []byte) error {
+	return s.put(name, data, true)
+}
+
+func (s *shelf) put(name string, data []byte, isNew bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, ok := s.files[name]; ok && isNew {
+		return readiness.ErrExists
+	}
 	if s.full != nil {
 		if err := s.full(name); err != nil {
 			return err
@@ -205,6 +218,9 @@ func (s *shelf) Put(_ context.Context, name string, data []byte) error {
 		s.files = map[string][]byte{}
 	}
 	s.files[name] = slices.Clone(data)
+	if isNew && s.forgets {
+		return readiness.ErrExists
+	}
 	return nil
 }
 
@@ -272,8 +288,11 @@ func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
 func (d *desk) engine() policy.Engine {
 	return policy.Engine{
 		Tenant: d.memory, Groups: d.memory, Store: d.store, Watch: d.watch, Audit: d.trail,
-		Snapshot: func(context.Context) (posture.Snapshot, error) { return d.gathered(), nil },
-		Now:      func() time.Time { return d.now },
+		Claimant: policy.Claimant{Host: "laptop", PID: 4711},
+		Snapshot: func(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error) {
+			return d.gathered(), alive(ctx)
+		},
+		Now: func() time.Time { return d.now },
 		Sleep: func(_ context.Context, w time.Duration) error {
 			d.slept = append(d.slept, w)
 			return nil

@@ -101,8 +101,9 @@ type Watch struct {
 	Flags func(ctx context.Context) ([]OpenFlag, error)
 }
 
-// Snapshot reads the tenant anew.
-type Snapshot func(ctx context.Context) (posture.Snapshot, error)
+// Snapshot reads the tenant anew, which may take long: it calls alive now and then, and ends
+// with its error.
+type Snapshot func(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error)
 
 var (
 	// ErrRefused: the plan would do harm, or cannot be judged.
