@@ -182,7 +182,21 @@ func (b *board) reading(ctx context.Context, alive func(context.Context) error) 
 }
 
 func (b *board) planner() policy.Planner {
-	return policy.Planner{Tenant: b.tenant, Groups: b.tenant, Now: time.Now}
+	return policy.Planner{Tenant: b.tenant, Groups: b.tenant, Now: time.Now, Reads: b.reads(false)}
+}
+
+// reads reads states of per-user MFA one by one, of many people if that was asked for.
+func (b *board) reads(many bool) *policy.Reads {
+	return &policy.Reads{
+		Store: b.store, Now: time.Now, Sleep: readiness.Sleep, Many: many, Pace: b.pace,
+		Progress: func(done, all int, left time.Duration) {
+			b.bar.show(readiness.Progress{Step: "states of per-user MFA, one by one", Done: done, Steps: all, People: all, Calls: done, Left: left})
+			if done == 0 && many && !b.bar.shows && left > 0 {
+				fmt.Fprintf(b.bar.out, "States of per-user MFA of %s people are read one by one, which takes about %s. The same command goes on if it is ended.\n",
+					number(all), short(max(time.Minute, left.Round(time.Minute))))
+			}
+		},
+	}
 }
 
 // readPolicy reads a policy file.
@@ -242,12 +256,14 @@ func newPolicyPlan(env []string) *cobra.Command {
 		file   string
 		accept []string
 		reveal bool
+		many   bool
 	)
 	c := &cobra.Command{
 		Use: "plan FILE", Short: "Say what a file would change, in which order and for whom, without doing it", Args: checked(cobra.ExactArgs(1)),
 		Example: "  mfaflow policy plan policy.yaml -o rollout.plan\n  mfaflow policy plan policy.yaml --accept svc-backup@contoso.example",
 	}
 	planFlags(c, &file, &accept, &reveal)
+	c.Flags().BoolVar(&many, "per-user-reads", false, "read the state of per-user MFA of however many people one by one, if the tenant does not tell it in bulk; goes on where it was")
 	var events target
 	events.flags(c)
 	c.RunE = onBoard(env, &events, func(ctx context.Context, b *board, args []string) error {
@@ -259,7 +275,9 @@ func newPolicyPlan(env []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p, err := b.planner().Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Watch: b.watch})
+		planner := b.planner()
+		planner.Reads = b.reads(many)
+		p, err := planner.Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Watch: b.watch})
 		if err != nil {
 			return err
 		}
@@ -476,7 +494,7 @@ func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason strin
 	defer func() { err = errors.Join(err, log.Close()) }()
 	steps := map[int]bool{}
 	engine := policy.Engine{
-		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.reading, Claimant: claimant(), TakeOver: takeOver, Now: time.Now, Sleep: readiness.Sleep,
+		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.reading, Claimant: claimant(), TakeOver: takeOver, Reads: b.reads(false), Now: time.Now, Sleep: readiness.Sleep,
 		Watch: b.watch, Audit: audit.NewWriter(log, "policy"),
 		Progress: func(at policy.Progress) {
 			if !b.json && !steps[at.Step] {

@@ -47,6 +47,7 @@ type campus struct {
 	open map[graphsim.Attempt]bool
 	// given up by the operator.
 	accepted map[string]bool
+	reads    *policy.Reads
 	// process is the one that applies, if it is to die.
 	process *mortal
 }
@@ -219,13 +220,13 @@ func (c *campus) reading(ctx context.Context, alive func(context.Context) error)
 }
 
 func (c *campus) planner() policy.Planner {
-	return policy.Planner{Tenant: c.client, Groups: c.client, Now: func() time.Time { return c.now }}
+	return policy.Planner{Tenant: c.client, Groups: c.client, Now: func() time.Time { return c.now }, Reads: c.reads}
 }
 
 func (c *campus) engine() policy.Engine {
 	return policy.Engine{
 		Tenant: c.client, Groups: c.client, Store: c.store, Snapshot: c.reading, Now: func() time.Time { return c.now }, Sleep: c.sleep,
-		Watch: c.watch(),
+		Watch: c.watch(), Reads: c.reads,
 	}
 }
 
@@ -635,6 +636,36 @@ func (c *campus) killed(p policy.Plan, m *mortal) bool {
 			return false
 		}
 		c.now = out.PausedUntil
+	}
+}
+
+// A tenant that tells states of per-user MFA of one person at a time only is migrated all the
+// same, however many people it has.
+func TestRolloutOfATenantThatTellsNothingInBulk(t *testing.T) {
+	const file = "breakGlass: {none: lab}\nperUserMfa: [{state: disabled, for: {all: true}}]\n"
+	tenant := nothing(graphsim.Generate(graphsim.GenerateOptions{Users: 1100, Seed: 3, Now: t0}))
+	tenant.Behaviour.PerUserMFA = graphsim.PerUserRefused
+	c := newCampus(t, tenant)
+	c.reads = &policy.Reads{Store: c.store, Now: func() time.Time { return c.now }, Sleep: c.sleep}
+	if p := c.plan(file); len(p.Refusals) != 1 || !strings.Contains(p.Refusals[0].Detail, "--per-user-reads") {
+		t.Fatalf("%+v", p.Refusals)
+	}
+	c.reads.Many = true
+	p := c.plan(file, "locked-out", "program", "only-method", "fact-missing")
+	if len(p.Refusals) > 0 {
+		t.Fatalf("%+v", p.Refusals)
+	}
+	c.reads.Many = false
+	for _, u := range c.server.Users() {
+		c.accepted[u.ID] = true
+	}
+	if out, err := c.apply(p, nil); err != nil || !out.Done() {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	for _, u := range c.server.Users() {
+		if u.PerUserMFA != "" && u.PerUserMFA != "disabled" {
+			t.Errorf("%s: %s", u.UserPrincipalName, u.PerUserMFA)
+		}
 	}
 }
 

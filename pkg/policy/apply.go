@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,9 @@ type Engine struct {
 	TakeOver bool
 	Snapshot Snapshot
 	Watch    Watch
-	Now      func() time.Time
+	// Reads as in Planner.
+	Reads *Reads
+	Now   func() time.Time
 	// Sleep returns nil after d, or the error of ctx.
 	Sleep func(ctx context.Context, d time.Duration) error
 	Audit interface {
@@ -256,7 +259,9 @@ func (a *applying) look(ctx context.Context, i int) error {
 		return err
 	}
 	if perUser(plan.Steps) {
-		if s, err = told(ctx, a.Tenant, s); err != nil {
+		// What the plan was made of is not read again, if it is much.
+		x := &reading{Reads: a.Reads, tenant: a.Tenant, since: plan.MadeAt.Add(-readsLife), written: states(plan.Steps[:i]), alive: a.held.alive}
+		if s, err = x.told(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -288,6 +293,17 @@ func (a *applying) look(ctx context.Context, i int) error {
 		return a.gate(ctx, plan.Steps[i], s, blocked)
 	}
 	return nil
+}
+
+// states are those of per-user MFA that steps give to people.
+func states(steps []Step) map[identity.UserID]posture.PerUserMFA {
+	all := map[identity.UserID]posture.PerUserMFA{}
+	for _, step := range steps {
+		for _, w := range step.Writes {
+			maps.Copy(all, w.To.PerUser)
+		}
+	}
+	return all
 }
 
 // known is a write with the ids that policies have by now.

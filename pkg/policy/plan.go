@@ -151,6 +151,13 @@ type Planner struct {
 	Tenant Tenant
 	Groups Groups
 	Now    func() time.Time
+	// Reads reads the states of per-user MFA of many people one by one; nil leaves them unknown.
+	Reads *Reads
+}
+
+// told is the snapshot with the states of per-user MFA that were not told in bulk.
+func (p Planner) told(ctx context.Context, s posture.Snapshot) (posture.Snapshot, error) {
+	return (&reading{Reads: p.Reads, tenant: p.Tenant, since: p.Now().Add(-readsLife)}).told(ctx, s)
 }
 
 // Request is what a plan is made of.
@@ -173,7 +180,7 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	d, err := desired(ctx, r.File, r.Snapshot, p.Tenant, p.Groups)
+	d, err := p.desired(ctx, r.File, r.Snapshot)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -552,7 +559,7 @@ func (d *desire) warnings(f File, steps []Step) []Warning {
 // Drift is what differs from a file: nothing is missing from it, whatever order it would
 // take to put it right.
 func (p Planner) Drift(ctx context.Context, f File, s posture.Snapshot) ([]Difference, error) {
-	d, err := desired(ctx, f, s, p.Tenant, p.Groups)
+	d, err := p.desired(ctx, f, s)
 	if err != nil {
 		return nil, err
 	}
