@@ -13,10 +13,6 @@ import (
 	"mfaflow/pkg/posture"
 )
 
-// maxSingle is for how many people the state of per-user MFA is read one by one, which
-// takes a request each: Microsoft allows 5 in 10 s.
-const maxSingle = 1000
-
 // desire is what a file asks of one tenant: names are ids, and what the file leaves open
 // is as the tenant has it.
 type desire struct {
@@ -54,14 +50,14 @@ func (r *resolving) wrong(path, text string, args ...any) {
 
 // desired resolves a file. An error that is ErrFile names everything that the tenant does
 // not have.
-func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups) (*desire, error) {
+func (p Planner) desired(ctx context.Context, f File, s posture.Snapshot) (*desire, error) {
 	if len(f.PerUser) > 0 {
 		var err error
-		if s, err = told(ctx, t, s); err != nil {
+		if s, err = p.told(ctx, s); err != nil {
 			return nil, err
 		}
 	}
-	r := &resolving{ctx: ctx, groups: g, desire: &desire{
+	r := &resolving{ctx: ctx, groups: p.Groups, desire: &desire{
 		s: s, index: map[identity.UserID]int{}, perUser: map[identity.UserID]posture.PerUserMFA{}, leftovers: map[string]posture.ConditionalPolicy{},
 	}}
 	r.s.Groups = maps.Clone(s.Groups)
@@ -482,39 +478,6 @@ func (r *resolving) states(rules []PerUserRule) {
 		default: // what is left unknown is a gap
 		}
 	}
-}
-
-// told is the snapshot with the states of per-user MFA that are not told in bulk, if they
-// are not too many to be asked for one by one.
-func told(ctx context.Context, t Tenant, s posture.Snapshot) (posture.Snapshot, error) {
-	at := map[identity.UserID]int{}
-	for i := range s.People {
-		switch s.People[i].PerUserMFA {
-		case posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced:
-		default:
-			at[s.People[i].ID] = i
-		}
-	}
-	if len(at) == 0 || len(at) > maxSingle {
-		return s, nil
-	}
-	s.People = slices.Clone(s.People)
-	for part := range slices.Chunk(sortedUsers(at), perRequest) {
-		state, err := t.State(ctx, Object{Kind: KindPerUser}, part)
-		if err != nil {
-			return s, fmt.Errorf("read states of per-user MFA: %w", err)
-		}
-		for id, have := range state.Value.PerUser {
-			if i, ok := at[id]; ok {
-				s.People[i].PerUserMFA = have
-				delete(at, id)
-			}
-		}
-	}
-	if len(at) == 0 {
-		s.Gaps = slices.DeleteFunc(slices.Clone(s.Gaps), func(g posture.Gap) bool { return g.Fact == posture.FactPerUserMFA })
-	}
-	return s, nil
 }
 
 // perUser reports whether steps write per-user MFA.

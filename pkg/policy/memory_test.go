@@ -36,6 +36,8 @@ type memory struct {
 	trouble func(w policy.Write, after bool) error
 	// blind: the states of per-user MFA are not told in bulk.
 	blind bool
+	// asking, if set, is asked before states of per-user MFA are told one by one.
+	asking func(users []identity.UserID) error
 	// wrote is told of every effect.
 	wrote func()
 }
@@ -65,6 +67,20 @@ func (m *memory) gathered() posture.Snapshot {
 }
 
 func (m *memory) State(_ context.Context, o policy.Object, users []identity.UserID) (policy.State, error) {
+	if o.Kind == policy.KindPerUser { // of large tenants, which take long to copy
+		if m.asking != nil {
+			if err := m.asking(users); err != nil {
+				return policy.State{}, err
+			}
+		}
+		states := map[identity.UserID]posture.PerUserMFA{}
+		for _, person := range m.People {
+			if slices.Contains(users, person.ID) {
+				states[person.ID] = person.PerUserMFA
+			}
+		}
+		return policy.State{Value: policy.Value{PerUser: states}}, nil
+	}
 	s := clone(m.Snapshot)
 	p := &s.Policies
 	switch o.Kind {
@@ -94,13 +110,6 @@ func (m *memory) State(_ context.Context, o policy.Object, users []identity.User
 		}
 		return policy.State{}, nil
 	case policy.KindPerUser:
-		states := map[identity.UserID]posture.PerUserMFA{}
-		for _, person := range s.People {
-			if slices.Contains(users, person.ID) {
-				states[person.ID] = person.PerUserMFA
-			}
-		}
-		return policy.State{Value: policy.Value{PerUser: states}}, nil
 	}
 	return policy.State{}, fmt.Errorf("no object %s", o)
 }
@@ -191,11 +200,24 @@ type shelf struct {
 	files map[string][]byte
 	// full, if set, is asked before every file.
 	full func(name string) error
+	// forgets: what was created is told to be there already, as after an answer that was lost.
+	forgets bool
 }
 
 func (s *shelf) Put(_ context.Context, name string, data []byte) error {
+	return s.put(name, data, false)
+}
+
+func (s *shelf) Create(_ context.Context, name string, data []byte) error {
+	return s.put(name, data, true)
+}
+
+func (s *shelf) put(name string, data []byte, isNew bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, ok := s.files[name]; ok && isNew {
+		return readiness.ErrExists
+	}
 	if s.full != nil {
 		if err := s.full(name); err != nil {
 			return err
@@ -205,6 +227,9 @@ func (s *shelf) Put(_ context.Context, name string, data []byte) error {
 		s.files = map[string][]byte{}
 	}
 	s.files[name] = slices.Clone(data)
+	if isNew && s.forgets {
+		return readiness.ErrExists
+	}
 	return nil
 }
 
@@ -249,6 +274,7 @@ type desk struct {
 	now   time.Time
 	slept []time.Duration
 	watch policy.Watch
+	reads *policy.Reads
 }
 
 func newDesk(s posture.Snapshot) *desk {
@@ -256,7 +282,7 @@ func newDesk(s posture.Snapshot) *desk {
 }
 
 func (d *desk) planner() policy.Planner {
-	return policy.Planner{Tenant: d.memory, Groups: d.memory, Now: func() time.Time { return d.now }}
+	return policy.Planner{Tenant: d.memory, Groups: d.memory, Now: func() time.Time { return d.now }, Reads: d.reads}
 }
 
 func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
@@ -265,15 +291,18 @@ func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
 		return policy.Plan{}, err
 	}
 	return d.planner().Plan(context.Background(), policy.Request{
-		File: f, Text: []byte(text), Snapshot: d.gathered(), Accept: accept, Failures: d.watch.Failures != nil, Flags: d.watch.Flags != nil,
+		File: f, Text: []byte(text), Snapshot: d.gathered(), Accept: accept, Watch: d.watch,
 	})
 }
 
 func (d *desk) engine() policy.Engine {
 	return policy.Engine{
-		Tenant: d.memory, Groups: d.memory, Store: d.store, Watch: d.watch, Audit: d.trail,
-		Snapshot: func(context.Context) (posture.Snapshot, error) { return d.gathered(), nil },
-		Now:      func() time.Time { return d.now },
+		Tenant: d.memory, Groups: d.memory, Store: d.store, Watch: d.watch, Reads: d.reads, Audit: d.trail,
+		Claimant: policy.Claimant{Host: "laptop", PID: 4711},
+		Snapshot: func(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error) {
+			return d.gathered(), alive(ctx)
+		},
+		Now: func() time.Time { return d.now },
 		Sleep: func(_ context.Context, w time.Duration) error {
 			d.slept = append(d.slept, w)
 			return nil

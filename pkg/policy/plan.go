@@ -151,6 +151,13 @@ type Planner struct {
 	Tenant Tenant
 	Groups Groups
 	Now    func() time.Time
+	// Reads reads the states of per-user MFA of many people one by one; nil leaves them unknown.
+	Reads *Reads
+}
+
+// told is the snapshot with the states of per-user MFA that were not told in bulk.
+func (p Planner) told(ctx context.Context, s posture.Snapshot) (posture.Snapshot, error) {
+	return (&reading{Reads: p.Reads, tenant: p.Tenant, since: p.Now().Add(-readsLife)}).told(ctx, s)
 }
 
 // Request is what a plan is made of.
@@ -161,8 +168,9 @@ type Request struct {
 	Snapshot posture.Snapshot
 	// Accept are people, by object id or user principal name, and codes of refusals.
 	Accept []string
-	// Watched says which numbers a rollout can look at; see Watch.
-	Failures, Flags bool
+	// Watch is what the rollout will look at. It is tried: a limit for what cannot be read
+	// would only stop the rollout later.
+	Watch Watch
 }
 
 // Plan compares the file with the tenant. A plan that has refusals cannot be applied. The
@@ -172,7 +180,7 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	d, err := desired(ctx, r.File, r.Snapshot, p.Tenant, p.Groups)
+	d, err := p.desired(ctx, r.File, r.Snapshot)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -187,8 +195,11 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 	}
 	plan.Warnings = d.warnings(r.File, plan.Steps)
 	var known []Refusal
-	if plan.Stop.FailedSignIns != nil && !r.Failures || plan.Stop.OpenFlags != nil && !r.Flags {
-		known = append(known, refuse(RefuseUnwatched, 0, nil, "the stop rule has a limit for something that cannot be read from here"))
+	if err := r.Watch.try(ctx, plan.Stop, p.Now()); err != nil {
+		if ctx.Err() != nil {
+			return Plan{}, ctx.Err()
+		}
+		known = append(known, refuse(RefuseUnwatched, 0, nil, err.Error()))
 	}
 	if err := p.finish(&plan, d.s, managed(r.File), known); err != nil {
 		return Plan{}, err
@@ -548,7 +559,7 @@ func (d *desire) warnings(f File, steps []Step) []Warning {
 // Drift is what differs from a file: nothing is missing from it, whatever order it would
 // take to put it right.
 func (p Planner) Drift(ctx context.Context, f File, s posture.Snapshot) ([]Difference, error) {
-	d, err := desired(ctx, f, s, p.Tenant, p.Groups)
+	d, err := p.desired(ctx, f, s)
 	if err != nil {
 		return nil, err
 	}

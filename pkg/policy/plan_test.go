@@ -314,12 +314,18 @@ func TestPeopleChange(t *testing.T) {
 	}
 }
 
+func raised(number int64, who identity.UserID, cause flag.Cause, eventType string, at time.Time) []policy.OpenFlag {
+	return []policy.OpenFlag{{Number: number, Flag: flag.Flag{User: who, Cause: cause, Type: eventType, At: at}}}
+}
+
 func TestStopRule(t *testing.T) {
-	wave := today.Add(73 * time.Hour)
+	began := today.Add(72 * time.Hour) // the first wave
+	wave := began.Add(time.Hour)
 	stopping := strings.Replace(rollout, "rollout:", "rollout:\n  stop: {failedSignIns: 1, openFlags: 0}", 1)
 	for name, c := range map[string]struct {
 		failures []policy.Failure
-		flags    []flag.Flag
+		flags    []policy.OpenFlag
+		unread   error
 		blocked  bool
 		stops    string
 	}{
@@ -328,15 +334,22 @@ func TestStopRule(t *testing.T) {
 		"as many as are good":               {failures: []policy.Failure{{User: "ada", At: wave}}},
 		"failures":                          {failures: []policy.Failure{{User: "ada", At: wave}, {User: "root", At: wave}}, stops: "2 sign-ins"},
 		"failures while it was report-only": {failures: []policy.Failure{{User: "ada", At: today.Add(time.Hour)}, {User: "root", At: today.Add(time.Hour)}}},
-		"a flag":                            {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 4)}}, stops: "1 flags"},
-		"a flag from before the first wave": {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 2)}}},
+		"a flag":                            {flags: raised(17, "ada", flag.TooManyAttempts, "", wave), stops: "flag 17: ada: Too many attempts"},
+		"as the first wave begins":          {flags: raised(17, "ada", flag.SmartLockout, "", began), stops: "flag 17: ada"},
+		"a call for help that is held":      {flags: raised(18, "root", flag.Held, "mfa.reregister", wave), stops: "flag 18: root: Event is held"},
+		"six flags":                         {flags: slices.Repeat(raised(19, "ada", flag.Locked, "", wave), 6), stops: "and 1 more"},
+		"a flag about something else":       {flags: raised(17, "ada", flag.Moved, "employee.mover", wave)},
+		"a flag about somebody else":        {flags: raised(17, "bob", flag.SmartLockout, "", wave)},
+		"a flag about nobody":               {flags: raised(17, "", flag.SmartLockout, "", wave)},
+		"a flag from before the first wave": {flags: raised(17, "ada", flag.SmartLockout, "", began.Add(-time.Second))},
+		"flags that cannot be read":         {unread: errors.New("event-replay is away"), stops: "event-replay is away"},
 		"somebody newly locked out":         {blocked: true, stops: "1 people"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(contoso())
 			d.watch = policy.Watch{
 				Failures: func(_ context.Context, _ time.Time) ([]policy.Failure, error) { return c.failures, nil },
-				Flags:    func(context.Context) ([]flag.Flag, error) { return c.flags, nil },
+				Flags:    func(context.Context) ([]policy.OpenFlag, error) { return c.flags, nil },
 			}
 			p, err := d.plan(stopping)
 			if err != nil || len(p.Refusals) > 0 {
@@ -351,6 +364,9 @@ func TestStopRule(t *testing.T) {
 			}
 			if c.blocked { // by what is no policy of ours
 				d.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1}}
+			}
+			if c.unread != nil {
+				d.watch.Flags = func(context.Context) ([]policy.OpenFlag, error) { return nil, c.unread }
 			}
 			writes := d.writes
 			_, err = d.apply(p)

@@ -235,7 +235,7 @@ func (p Planner) Rollback(ctx context.Context, store readiness.Store, run Run, r
 		plan.Steps = append(plan.Steps, Step{Phase: phase, Title: title, Writes: []Write{back}})
 	}
 	if perUser(plan.Steps) {
-		if s, err = told(ctx, p.Tenant, s); err != nil {
+		if s, err = p.told(ctx, s); err != nil {
 			return Plan{}, err
 		}
 	}
