@@ -29,6 +29,10 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 	if err != nil {
 		return err
 	}
+	policy, err := wiring.MethodPolicy(cfg.Planning, cfg.App, tenant)
+	if err != nil {
+		return err
+	}
 	broker, err := wiring.Broker(cfg.Broker, cfg.App)
 	if err != nil {
 		return err
@@ -41,7 +45,7 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 			return &worker.Worker{
 				Directory: tenant, Passes: tenant, Accounts: tenant, Methods: tenant, Groups: tenant, Risks: tenant,
 				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Pause: worker.Sleep,
-				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
+				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval, MethodPolicy: policy,
 			}, err
 		},
 		Audit: trail, Idle: tenant.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),

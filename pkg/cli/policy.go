@@ -134,16 +134,16 @@ func (b *board) planner() policy.Planner {
 }
 
 // readPolicy reads a policy file.
-func readPolicy(path string) (policy.File, []byte, error) {
+func readPolicy(path string) (policy.File, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return policy.File{}, nil, err
+		return policy.File{}, err
 	}
 	f, err := policy.Parse(text)
 	if err != nil {
-		return f, nil, fmt.Errorf("%s: %w", path, err)
+		return f, fmt.Errorf("%s: %w", path, err)
 	}
-	return f, text, nil
+	return f, nil
 }
 
 func newPolicyShow(env []string) *cobra.Command {
@@ -197,7 +197,7 @@ func newPolicyPlan(env []string) *cobra.Command {
 	}
 	planFlags(c, &file, &accept, &reveal)
 	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
-		f, text, err := readPolicy(args[0])
+		f, err := readPolicy(args[0])
 		if err != nil {
 			return err
 		}
@@ -205,7 +205,7 @@ func newPolicyPlan(env []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p, err := b.planner().Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Failures: true})
+		p, err := b.planner().Plan(ctx, policy.Request{File: f, Snapshot: s, Accept: accept, Failures: true})
 		if err != nil {
 			return err
 		}
@@ -531,7 +531,7 @@ func newPolicyDrift(env []string) *cobra.Command {
 		Example: "  mfaflow policy drift policy.yaml",
 	}
 	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
-		f, _, err := readPolicy(args[0])
+		f, err := readPolicy(args[0])
 		if err != nil {
 			return err
 		}

@@ -90,7 +90,8 @@ func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups
 		r.policy(p)
 	}
 	for _, p := range s.Policies.Conditional {
-		if strings.HasSuffix(p.DisplayName, rolloutSuffix) {
+		// A file that manages no policies leaves those of a rollout alone as well.
+		if len(f.Conditional) > 0 && strings.HasSuffix(p.DisplayName, rolloutSuffix) {
 			r.leftovers[strings.TrimSuffix(p.DisplayName, rolloutSuffix)] = p
 		}
 	}

@@ -265,7 +265,7 @@ func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
 		return policy.Plan{}, err
 	}
 	return d.planner().Plan(context.Background(), policy.Request{
-		File: f, Text: []byte(text), Snapshot: d.gathered(), Accept: accept, Failures: d.watch.Failures != nil, Flags: d.watch.Flags != nil,
+		File: f, Snapshot: d.gathered(), Accept: accept, Failures: d.watch.Failures != nil, Flags: d.watch.Flags != nil,
 	})
 }
 
