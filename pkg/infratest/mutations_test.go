@@ -30,7 +30,7 @@ var mutations = []mutation{
 	{"a key of the namespace is told", bus, `value       = "${azurerm_servicebus_namespace.this.name}.servicebus.windows.net"`,
 		"value       = azurerm_servicebus_namespace.this.default_primary_connection_string", "no shared access signatures"},
 	{"a wildcard action", fn, `Action   = "sqs:SendMessage"`, `Action   = "sqs:*"`, "no wildcard actions"},
-	{"a wildcard in a list", fn, `"s3:GetObject", "s3:PutObject"`, `"s3:Get*", "s3:PutObject"`, "no wildcard actions"},
+	{"a wildcard in a list", fn, `["kms:Decrypt", "kms:GenerateDataKey"]`, `["kms:Decrypt", "kms:Generate*"]`, "no wildcard actions"},
 	{"everything is allowed", fn, `Action   = "sqs:SendMessage"`, `Action   = "*"`, "no wildcard actions"},
 	{"everything but one action", fn, `Action   = "sqs:SendMessage"`, `NotAction = "iam:CreateUser"`, "no wildcard actions"},
 	{"a role on every secret", fn, "Resource = aws_secretsmanager_secret.settings[0].arn", `Resource = "*"`, "resources are named"},
