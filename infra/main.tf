@@ -93,7 +93,7 @@ module "function" {
   federated    = !contains(keys(var.client_certificates), each.key)
   api          = lookup(aws_apigatewayv2_api.function, each.key, null)
   bus          = try(each.value.trigger.events, false) ? var.hr_bus : null
-  files        = local.files[each.key] == null ? null : merge({ bucket_arn = aws_s3_bucket.files.arn }, local.files[each.key])
+  files        = local.files[each.key] == null ? null : { bucket_arn = aws_s3_bucket.files.arn, prefix = local.files[each.key].prefix, writes = local.files[each.key].writes }
   key_arn      = aws_kms_key.this.arn
   log_days     = var.log_days
 }

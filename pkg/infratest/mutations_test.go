@@ -97,14 +97,14 @@ var mutations = []mutation{
 	{"secrets that may be settings", "variables.tf", "flatten([for f in values(jsondecode(file(\"${path.module}/functions.json\")).functions) : f.secrets]),", "", "terraform test: variables"},
 	{"operators of one name", operators, "length(distinct(values(var.people))) == length(var.people) && ", "", "terraform test: variables"},
 	{"settings beyond 4 KiB", fn, "< 3900", "< 390000", "terraform test: variables"},
-	{"mail granted for every mailbox", "consent/main.tf", "for p in f.graph :", "for p in concat(f.graph, f.exchange) :", "terraform test: consent"},
+	{"mail granted for every mailbox", "consent/main.tf", "concat(f.graph, var", "concat(f.graph, f.exchange, var", "terraform test: consent"},
 	{"the switch of the account is taken", deployment, "count = var.federation_exists ? 0 : 1", "count = 1", "terraform test: variations"},
 
 	// What is seen in what Terraform would make.
 	{"an app that trusts another role", deployment, "subject     = aws_iam_role.function[each.key].arn", `subject     = aws_iam_role.function["hr-events"].arn`, "each app trusts its own role"},
 	{"an app that trusts another issuer", deployment, "issuer      = local.issuer", `issuer      = "https://idp.example"`, "each app trusts its own role"},
 	{"a role that anybody's function takes on", deployment, `Principal = { Service = "lambda.amazonaws.com" }`, `Principal = { Service = ["lambda.amazonaws.com", "ec2.amazonaws.com"] }`, "each app trusts its own role"},
-	{"an app with all permissions", deployment, "graph       = each.value.graph", "graph       = flatten([for f in local.functions : f.graph])", "each app asks for its permissions"},
+	{"an app with all permissions", deployment, "graph       = local.graph[each.key]", "graph       = flatten(values(local.graph))", "each app asks for its permissions"},
 	{"receivers on the whole namespace", bus, "scope                            = azurerm_servicebus_queue.this[each.value.queue].id", "scope                            = azurerm_servicebus_namespace.this.id", "each app has its queues"},
 	{"senders that receive", bus, `role = "Azure Service Bus Data Sender"`, `role = "Azure Service Bus Data Owner"`, "each app has its queues"},
 	{"readers and writers exchanged", deployment, "name => f.reads }", "name => f.writes }", "each app has its queues"},
