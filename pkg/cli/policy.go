@@ -201,13 +201,13 @@ func (b *board) reads(many bool) *policy.Reads {
 }
 
 // readPolicy reads a policy file.
-func readPolicy(path string) (policy.File, []byte, error) {
+func readPolicy(path string) (policy.File, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return policy.File{}, nil, err
+		return policy.File{}, err
 	}
 	f, err := policy.Parse(text)
-	return f, text, about(path, err)
+	return f, about(path, err)
 }
 
 // about names the file that an error is about: its text, or what it says of the tenant.
@@ -273,7 +273,7 @@ func newPolicyPlan(env []string) *cobra.Command {
 	var events target
 	events.flags(c)
 	c.RunE = onBoard(env, &events, func(ctx context.Context, b *board, args []string) error {
-		f, text, err := readPolicy(args[0])
+		f, err := readPolicy(args[0])
 		if err != nil {
 			return err
 		}
@@ -283,7 +283,7 @@ func newPolicyPlan(env []string) *cobra.Command {
 		}
 		planner := b.planner()
 		planner.Reads = b.reads(many)
-		p, err := planner.Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Watch: b.watch})
+		p, err := planner.Plan(ctx, policy.Request{File: f, Snapshot: s, Accept: accept, Watch: b.watch})
 		if err != nil {
 			return about(args[0], err)
 		}
@@ -619,7 +619,7 @@ func newPolicyDrift(env []string) *cobra.Command {
 		Example: "  mfaflow policy drift policy.yaml",
 	}
 	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, args []string) error {
-		f, _, err := readPolicy(args[0])
+		f, err := readPolicy(args[0])
 		if err != nil {
 			return err
 		}

@@ -242,7 +242,7 @@ func (c *campus) plan(text string, accept ...string) policy.Plan {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p, err := c.planner().Plan(c.t.Context(), policy.Request{File: f, Text: []byte(text), Snapshot: s, Accept: accept, Watch: c.watch()})
+	p, err := c.planner().Plan(c.t.Context(), policy.Request{File: f, Snapshot: s, Accept: accept, Watch: c.watch()})
 	if err != nil {
 		c.t.Fatal(err)
 	}

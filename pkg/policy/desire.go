@@ -87,7 +87,8 @@ func (p Planner) desired(ctx context.Context, f File, s posture.Snapshot) (*desi
 		r.policy(fmt.Sprintf("conditionalAccess.%d", i), p)
 	}
 	for _, p := range s.Policies.Conditional {
-		if strings.HasSuffix(p.DisplayName, rolloutSuffix) {
+		// A file that manages no policies leaves those of a rollout alone as well.
+		if len(f.Conditional) > 0 && strings.HasSuffix(p.DisplayName, rolloutSuffix) {
 			r.leftovers[strings.TrimSuffix(p.DisplayName, rolloutSuffix)] = p
 		}
 	}

@@ -42,7 +42,7 @@ func TestSchemaIsTheDecoders(t *testing.T) {
 			properties, _ := at["properties"].(map[string]any)
 			fields := map[string]reflect.Type{}
 			for _, f := range reflect.VisibleFields(of) {
-				if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); !f.Anonymous {
+				if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); !f.Anonymous && f.IsExported() {
 					fields[name] = f.Type
 				}
 			}

@@ -291,7 +291,7 @@ func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
 		return policy.Plan{}, err
 	}
 	return d.planner().Plan(context.Background(), policy.Request{
-		File: f, Text: []byte(text), Snapshot: d.gathered(), Accept: accept, Watch: d.watch,
+		File: f, Snapshot: d.gathered(), Accept: accept, Watch: d.watch,
 	})
 }
 

@@ -97,8 +97,11 @@ type Plan struct {
 	// Undoes is the run that a rollback takes back; empty for a plan of a file.
 	Undoes string `json:"undoes,omitempty"`
 	Tenant string `json:"tenant"`
-	// File is the digest of the file.
-	File       string            `json:"file,omitempty"`
+	// File is the digest of what the file says, in whatever form.
+	File string `json:"file,omitempty"`
+	// Cause is the event that asked for the plan; empty for one that an operator made. It
+	// tells the runs of events apart that ask for the same.
+	Cause      string            `json:"cause,omitempty"`
 	MadeAt     time.Time         `json:"madeAt"`
 	Question   posture.Question  `json:"question"`
 	BreakGlass []identity.UserID `json:"breakGlass"`
@@ -162,9 +165,7 @@ func (p Planner) told(ctx context.Context, s posture.Snapshot) (posture.Snapshot
 
 // Request is what a plan is made of.
 type Request struct {
-	File File
-	// Text is the file as it was read, for the digest.
-	Text     []byte
+	File     File
 	Snapshot posture.Snapshot
 	// Accept are people, by object id or user principal name, and codes of refusals.
 	Accept []string
@@ -184,7 +185,11 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	sum := sha256.Sum256(r.Text)
+	said, err := json.Marshal(r.File)
+	if err != nil {
+		return Plan{}, err
+	}
+	sum := sha256.Sum256(said)
 	plan := Plan{
 		Tenant: r.Snapshot.Tenant.ID, File: hex.EncodeToString(sum[:]), MadeAt: p.Now().UTC(),
 		Question: posture.Question{At: p.Now().UTC(), Phase: posture.Phase2}, BreakGlass: d.breakGlass, Base: r.Snapshot.Policies,
@@ -205,6 +210,28 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 		return Plan{}, err
 	}
 	return plan, nil
+}
+
+// Taken is the plan with all that a human may take upon themselves taken, for the people
+// whom the refusals name and for nobody else, on behalf of the event that caused it. The
+// other refusals stay.
+func (p Plan) Taken(cause string) (Plan, error) {
+	accept := slices.Clone(p.Accept)
+	var open []Refusal
+	p.Accepted = slices.Clone(p.Accepted)
+	for _, r := range p.Refusals {
+		if !r.Acceptable {
+			open = append(open, r)
+			continue
+		}
+		accept = append(accept, string(r.Code))
+		p.Accepted = append(p.Accepted, r)
+	}
+	slices.Sort(accept)
+	p.Cause, p.Accept, p.Refusals = cause, slices.Compact(accept), open
+	var err error
+	p.Digest, err = p.seal()
+	return p, err
 }
 
 // finish judges a plan, adds its calls and seals it. known are refusals beside those that
