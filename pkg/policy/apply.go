@@ -133,7 +133,9 @@ func (a *applying) begin(ctx context.Context, plan Plan, operator, reason string
 		return false, err
 	}
 	for _, r := range slices.Backward(earlier) {
-		if r.Plan.Digest != plan.Digest || r.UndoneBy != "" || r.SupersededBy != "" {
+		// A plan that was made anew is not the one that was applied, though it says the same:
+		// somebody has put the tenant back in between.
+		if r.Plan.Digest != plan.Digest || !r.Plan.MadeAt.Equal(plan.MadeAt) || r.UndoneBy != "" || r.SupersededBy != "" {
 			continue
 		}
 		a.run, a.out.Run = r, r.ID
@@ -149,6 +151,12 @@ func (a *applying) begin(ctx context.Context, plan Plan, operator, reason string
 		StepsDone: []time.Time{}, IDs: map[string]string{}, Blocked: nil,
 	}
 	for _, r := range earlier {
+		if a.run.Rolling.IsZero() && r.UndoneBy == "" && rolls(r, plan) {
+			if a.run.Rolling, err = firstWave(ctx, a.Store, r); err != nil {
+				return false, err
+			}
+			a.run.Blocked = r.Blocked
+		}
 		if r.Open() && r.ID != plan.Undoes {
 			r.SupersededBy = a.run.ID
 			if err := put(ctx, a.Store, r.file(), r); err != nil {
@@ -287,7 +295,9 @@ func (a *applying) look(ctx context.Context, i int) error {
 	a.stale = false
 	if a.run.Blocked == nil {
 		a.run.Blocked = blocked
-		return a.save(ctx)
+		if err := a.save(ctx); err != nil {
+			return err
+		}
 	}
 	if plan.Steps[i].Gate {
 		return a.gate(ctx, plan.Steps[i], s, blocked)
@@ -399,25 +409,38 @@ func (a *applying) grouped(ctx context.Context, s posture.Snapshot, steps []Step
 	return r.s, r.err
 }
 
-// firstWave is when a policy came into force for anybody: what happened before is not the
-// rollout's doing. What was kept before the write knows it also of a process that was killed
-// right after it.
-func (a *applying) firstWave(ctx context.Context) (time.Time, error) {
-	for i, done := range a.run.StepsDone {
-		if a.run.Plan.Steps[i].Wave == "" {
+// rolls reports whether a plan goes on with a rollout of which an earlier run made a policy.
+func rolls(earlier Run, plan Plan) bool {
+	return slices.ContainsFunc(plan.Base.Conditional, func(p posture.ConditionalPolicy) bool {
+		return strings.HasSuffix(p.DisplayName, rolloutSuffix) && earlier.IDs[Created(p.DisplayName)] == p.ID
+	})
+}
+
+// firstWave is when a run, or the one whose rollout it goes on with, brought a policy into
+// force for anybody: what happened before is not the rollout's doing. It is zero while none
+// is. What was kept before the write knows it also of a process that was killed right after
+// it.
+func firstWave(ctx context.Context, store readiness.Store, run Run) (time.Time, error) {
+	if !run.Rolling.IsZero() {
+		return run.Rolling, nil
+	}
+	for i, step := range run.Plan.Steps[:min(len(run.StepsDone)+1, len(run.Plan.Steps))] {
+		if step.Wave == "" {
 			continue
 		}
 		var k kept
-		err := get(ctx, a.Store, keptFile(a.run.ID, i, 0), &k)
+		err := get(ctx, store, keptFile(run.ID, i, 0), &k)
 		switch {
-		case errors.Is(err, readiness.ErrNoFile): // somebody else had done it
-			return done, nil
+		case errors.Is(err, readiness.ErrNoFile) && i < len(run.StepsDone): // somebody else had done it
+			return run.StepsDone[i], nil
+		case errors.Is(err, readiness.ErrNoFile):
+			continue
 		case err != nil:
 			return time.Time{}, err
 		}
 		return k.At, nil
 	}
-	return a.run.BeganAt, nil
+	return time.Time{}, nil
 }
 
 // gate is the stop rule of a rollout. What it cannot look at stops the rollout too.
@@ -432,9 +455,12 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 			was[id] = true
 		}
 	}
-	since, err := a.firstWave(ctx)
+	since, err := firstWave(ctx, a.Store, a.run)
 	if err != nil {
 		return err
+	}
+	if since.IsZero() {
+		since = a.run.BeganAt
 	}
 	stop, newly := a.run.Plan.Stop, 0
 	for _, id := range blocked {
@@ -656,13 +682,13 @@ func rest(w Write, have Value) (*Write, error) {
 	from, to := map[identity.UserID]posture.PerUserMFA{}, map[identity.UserID]posture.PerUserMFA{}
 	for id, want := range w.To.PerUser {
 		now, ok := have.PerUser[id]
-		// Whoever registers goes from enabled to enforced by that (Entra, howto-mfa-userstates).
-		registered := w.From.PerUser[id] == posture.PerUserEnabled && now == posture.PerUserEnforced
+		was := w.From.PerUser[id]
+		moved := registered(was, now) || was == posture.PerUserDisabled && registered(want, now)
 		switch {
-		case now == want:
+		case now == want, moved && want == posture.PerUserEnabled:
 			continue
-		case !ok || now != w.From.PerUser[id] && !registered:
-			return nil, fmt.Errorf("%w: per-user MFA of %s is %q and not %q; plan again", ErrChanged, id, now, w.From.PerUser[id])
+		case !ok || now != was && !moved:
+			return nil, fmt.Errorf("%w: per-user MFA of %s is %q and not %q; plan again", ErrChanged, id, now, was)
 		}
 		from[id], to[id] = now, want
 	}
@@ -671,6 +697,12 @@ func rest(w Write, have Value) (*Write, error) {
 	}
 	w.From, w.To = Value{PerUser: from}, Value{PerUser: to}
 	return &w, nil
+}
+
+// registered reports whether a state of per-user MFA is the one that somebody gets by
+// registering a method: from enabled they go to enforced (Entra, howto-mfa-userstates).
+func registered(given, now posture.PerUserMFA) bool {
+	return given == posture.PerUserEnabled && now == posture.PerUserEnforced
 }
 
 // record writes the audit line of a write.

@@ -472,7 +472,11 @@ func (r *resolving) states(rules []PerUserRule) {
 		if !ok {
 			continue // no user of the snapshot
 		}
-		switch have := r.s.People[i].PerUserMFA; have {
+		have := r.s.People[i].PerUserMFA
+		if registered(want[id], have) { // has done what was asked
+			continue
+		}
+		switch have {
 		case want[id]:
 		case posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced:
 			r.perUser[id] = want[id]

@@ -383,6 +383,154 @@ func TestStopRule(t *testing.T) {
 	}
 }
 
+// What somebody puts back by hand is enforced again by the same file, whether the run of it
+// had ended or not.
+func TestPutBackByHand(t *testing.T) {
+	const campaign = "breakGlass: {none: lab}\nregistrationCampaign: {state: enabled}\n"
+	for name, file := range map[string]string{
+		"after the run":  campaign,
+		"during the run": rollout,
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := contoso()
+			d := newDesk(clone(before))
+			p, err := d.plan(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := d.engine().Apply(t.Context(), p, "op", "r")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.memory.Snapshot, d.now = clone(before), d.now.Add(100*time.Hour)
+			again, err := d.plan(file)
+			if err != nil || again.Digest != p.Digest {
+				t.Fatal("the plan of the same state has another digest:", err)
+			}
+			out, err := d.apply(again)
+			if err != nil || !out.Done() || out.Already || out.Run == first.Run {
+				t.Errorf("%+v, %v", out, err)
+			}
+			if d.Policies.Methods.Campaign.State != "enabled" {
+				t.Error("nothing was done")
+			}
+		})
+	}
+}
+
+// A rollout that is planned anew is measured against what was before its first wave, whatever
+// became of the runs in between.
+func TestStopRuleOutlivesItsRun(t *testing.T) {
+	stopping := strings.Replace(rollout, "rollout:", "rollout:\n  stop: {failedSignIns: 1}", 1)
+	for name, c := range map[string]struct {
+		between string // a file that is applied before the rollout is planned anew
+		blocked bool
+		stops   string
+	}{
+		"failures":                  {stops: "2 sign-ins"},
+		"failures, and another run": {between: "breakGlass: {none: lab}\nmethods: {voice: {state: enabled}}\n", stops: "2 sign-ins"},
+		"somebody newly locked out": {blocked: true, stops: "1 people"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(contoso())
+			var failures []policy.Failure
+			d.watch.Failures = func(context.Context, time.Time) ([]policy.Failure, error) { return failures, nil }
+			p, err := d.plan(stopping)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // to the first wave
+				out, err := d.engine().Apply(t.Context(), p, "op", "r")
+				if err != nil || out.PausedUntil.IsZero() {
+					t.Fatal(out, err)
+				}
+				d.now = out.PausedUntil
+			}
+			if c.blocked { // by what is no policy of ours
+				d.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1, Succeeded: 1}}
+			} else {
+				failures = slices.Repeat([]policy.Failure{{User: "ada", At: d.now.Add(-time.Hour)}}, 2)
+			}
+			for _, file := range []string{c.between, stopping} {
+				if file == "" {
+					continue
+				}
+				if p, err = d.plan(file); err != nil {
+					t.Fatal(err)
+				}
+				d.now = d.now.Add(time.Minute)
+				if file == c.between {
+					if _, err := d.apply(p); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if !p.Steps[0].Gate {
+				t.Fatal(titles(p))
+			}
+			writes := d.writes
+			if _, err := d.apply(p); !errors.Is(err, policy.ErrStopped) || !strings.Contains(err.Error(), c.stops) || d.writes > writes {
+				t.Error(err, d.writes-writes)
+			}
+		})
+	}
+}
+
+// Whoever registers goes from enabled to enforced by that: it is what was asked for, and
+// neither drift nor somebody else's change.
+func TestRegisteringIsNoChange(t *testing.T) {
+	const file = `
+breakGlass: {none: lab}
+perUserMfa: [{state: enabled, for: {users: [ada@contoso.example, bob@contoso.example]}}]
+`
+	d := newDesk(contoso())
+	p, err := d.plan(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.trouble = func(_ policy.Write, after bool) error {
+		if after {
+			return errKilled
+		}
+		return nil
+	}
+	if _, err := d.apply(p); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	d.trouble, d.now = nil, d.now.Add(4*time.Minute)
+	ada := &d.memory.Snapshot.People[2]
+	if ada.PerUserMFA != posture.PerUserEnabled {
+		t.Fatal(ada)
+	}
+	ada.PerUserMFA = posture.PerUserEnforced
+	out, err := d.apply(p)
+	if err != nil || !out.Done() || d.writes != 1 {
+		t.Fatal(out, err, d.writes)
+	}
+	if again, err := d.plan(file); err != nil || !again.Empty() {
+		t.Error(titles(again), err)
+	}
+	f, err := policy.Parse([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if drift, err := d.planner().Drift(t.Context(), f, clone(d.memory.Snapshot)); err != nil || len(drift) > 0 {
+		t.Error(drift, err)
+	}
+	back, err := d.rollback(out.Run)
+	if err != nil || len(back.Refusals) > 0 {
+		t.Fatal(back.Refusals, err)
+	}
+	if _, err := d.apply(back); err != nil {
+		t.Fatal(err)
+	}
+	for _, person := range d.People {
+		if person.PerUserMFA != posture.PerUserDisabled {
+			t.Error(person.ID, person.PerUserMFA)
+		}
+	}
+}
+
 // Waiting is for what time cures; anything else ends the run, which goes on later.
 func TestTrouble(t *testing.T) {
 	busy := &identity.RetryError{After: 7 * time.Second, Err: errors.New("429")}
