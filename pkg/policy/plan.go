@@ -41,14 +41,14 @@ const (
 	PhaseFree Phase = "free"
 	// PhaseEnforce makes policies ask, by waves.
 	PhaseEnforce Phase = "enforce"
-	// PhaseClear takes per-user MFA back where a policy has taken over.
-	PhaseClear Phase = "clear"
-	// PhaseRelax makes policies ask less.
+	// PhaseRelax makes policies ask less, and removes those of rollouts that are over.
 	PhaseRelax Phase = "relax"
+	// PhaseSecure switches security defaults on, beside which nothing may be enforced.
+	PhaseSecure Phase = "secure"
+	// PhaseClear takes per-user MFA back where a policy, or security defaults, have taken over.
+	PhaseClear Phase = "clear"
 	// PhaseNarrow disables methods and takes people from them.
 	PhaseNarrow Phase = "narrow"
-	// PhaseSecure switches security defaults on.
-	PhaseSecure Phase = "secure"
 )
 
 // Step is one or more writes after which the tenant is in a state that was judged. A step
@@ -283,11 +283,14 @@ func (d *desire) steps() []Step {
 		}
 	}
 	if after := d.enforce(enforcing, len(phases[PhaseReport]) > 0); len(after) > 0 {
+		if free := phases[PhaseFree]; len(free) > 0 { // they stay on while policies are observed
+			free[0].Pause, after[0].Pause = after[0].Pause, 0
+		}
 		phases[PhaseEnforce] = append(phases[PhaseEnforce], after...)
 	}
 	d.remainder(enforcing, add)
 	var list []Step
-	for _, p := range []Phase{PhaseExclude, PhaseAllow, PhasePrepare, PhaseReport, PhaseFree, PhaseEnforce, PhaseClear, PhaseRelax, PhaseNarrow, PhaseSecure} {
+	for _, p := range []Phase{PhaseExclude, PhaseAllow, PhasePrepare, PhaseReport, PhaseFree, PhaseEnforce, PhaseRelax, PhaseSecure, PhaseClear, PhaseNarrow} {
 		list = append(list, phases[p]...)
 	}
 	return list
@@ -308,7 +311,13 @@ func (d *desire) method(w Write, add func(Phase, string, ...Write)) {
 		return
 	}
 	wide := *to
-	wide.Include = sortTargets(append(slices.Clone(to.Include), without(from.Include, to.Include)...))
+	switch all := []posture.Target{{ID: posture.AllUsers}}; {
+	case len(without(all, to.Include)) == 0: // holds all others
+	case len(without(all, from.Include)) == 0:
+		wide.Include = from.Include
+	default:
+		wide.Include = sortTargets(append(slices.Clone(to.Include), without(from.Include, to.Include)...))
+	}
 	wide.Exclude = slices.DeleteFunc(slices.Clone(to.Exclude), func(t posture.Target) bool { return !slices.Contains(from.Exclude, t) })
 	middle := Value{Method: &wide, Pass: w.From.Pass}
 	last := w
@@ -377,11 +386,20 @@ func (d *desire) policyWrites(w Write, add func(Phase, string, ...Write)) []Writ
 	return []Write{w}
 }
 
+// union is both selections. Guests of some tenants only stay so, unless the other one is for
+// those of all.
 func union(a, b posture.Selection) posture.Selection {
+	tenants := a.GuestTenants && b.GuestTenants
+	switch {
+	case len(b.Guests) == 0:
+		tenants = a.GuestTenants
+	case len(a.Guests) == 0:
+		tenants = b.GuestTenants
+	}
 	return posture.Selection{
 		Users: ordered(slices.Concat(a.Users, b.Users)), Groups: ordered(slices.Concat(a.Groups, b.Groups)),
 		Roles: ordered(slices.Concat(a.Roles, b.Roles)), Guests: ordered(slices.Concat(a.Guests, b.Guests)),
-		GuestTenants: a.GuestTenants && b.GuestTenants,
+		GuestTenants: tenants,
 	}
 }
 
@@ -521,8 +539,9 @@ func (d *desire) remainder(enforcing []Write, add func(Phase, string, ...Write))
 			return c.DisplayName == name && c.State == posture.PolicyEnabled
 		})
 		if ends && !slices.ContainsFunc(enforcing, func(w Write) bool { return w.To.Policy.DisplayName == name }) {
+			// Nothing rests on it, and security defaults cannot come on beside it.
 			s := d.removal(Value{Policy: &p})
-			add(s.Phase, s.Title, s.Writes...)
+			add(PhaseRelax, s.Title, s.Writes...)
 		}
 	}
 }

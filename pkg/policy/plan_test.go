@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,105 @@ func TestRollout(t *testing.T) {
 	}
 	if _, err := d.rollback(out.Run); !errors.Is(err, policy.ErrNoRun) {
 		t.Error("taken back twice:", err)
+	}
+}
+
+// require is a policy in force on everything that asks the chosen people for MFA.
+func require(name string, include posture.Selection) posture.ConditionalPolicy {
+	return posture.ConditionalPolicy{
+		ID: fmt.Sprintf("20000000-0000-4000-8000-%012d", len(name)), DisplayName: name, State: posture.PolicyEnabled, Include: include,
+		Exclude: posture.Selection{Users: []string{"glass"}}, Apps: posture.Apps{Include: []string{posture.Everybody}}, Clients: []string{"all"},
+		Grant: posture.Grant{Controls: []string{posture.ControlMFA}},
+	}
+}
+
+// Steps come in the order that is safe, and no more of them than it takes. A way in is never
+// without a guard that it has before and after.
+func TestOrder(t *testing.T) {
+	const header = "breakGlass: {accounts: [glass@contoso.example]}\n"
+	const enforce = header + "securityDefaults: disabled\nconditionalAccess: [{name: MFA, state: enforced, require: mfa, include: {all: true}}]\n"
+	defaults := func(s *posture.Snapshot) { s.Policies.SecurityDefaults = posture.Yes }
+	toIT := func(s *posture.Snapshot) {
+		s.Policies.Methods.Methods["sms"] = posture.MethodSetting{ID: "Sms", Enabled: true, Include: []posture.Target{{ID: groupIT}}}
+		s.People[1].Registration, s.People[4].Registration = posture.Registration{}, posture.Registration{} // not in the report
+	}
+	for name, c := range map[string]struct {
+		change func(*posture.Snapshot)
+		file   string
+		accept []string
+		want   []string
+	}{
+		"defaults go when the policy has been observed": {defaults, enforce + "rollout: {observe: 72h}\n", nil,
+			[]string{`create the policy "MFA", report-only`, "switch security defaults off after 72h0m0s", `enforce the policy "MFA"`}},
+		"and not before the first wave": {defaults, enforce + "rollout: {observe: 72h, waves: [{name: IT, groups: [IT], pause: 24h}]}\n", nil,
+			[]string{`create the policy "MFA", report-only`, "switch security defaults off after 72h0m0s", `enforce the policy "MFA" for the wave IT`,
+				`enforce the policy "MFA" after 24h0m0s if good`, `remove the policy "MFA (rollout)", which has done its work`}},
+		"from per-user MFA to defaults": {func(s *posture.Snapshot) {
+			for i := range s.People {
+				s.People[i].PerUserMFA = posture.PerUserEnforced
+			}
+		}, header + "securityDefaults: enabled\nperUserMfa: [{state: disabled, for: {all: true}}]\nmethods: {sms: {state: disabled}}\n", []string{"only-method", "locked-out"},
+			[]string{"switch security defaults on", "take per-user MFA back", "disable the method Sms"}},
+		"from a policy and its rollout to defaults": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{
+				require("MFA", posture.Selection{Users: []string{posture.Everybody}}), require("MFA (rollout)", posture.Selection{Groups: []string{groupIT}}),
+			}
+		}, header + "securityDefaults: enabled\nconditionalAccess: [{name: MFA, state: disabled}]\n", nil,
+			[]string{`take the policy "MFA" out of force: disabled`, `remove the policy "MFA (rollout)", which has done its work`, "switch security defaults on"}},
+		"a method goes from a group to everybody": {toIT, header + "methods: {sms: {include: {all: true}}}\n", nil,
+			[]string{"set the method Sms, which takes it from nobody"}},
+		"a method goes from everybody to a group": {nil, header + "methods: {sms: {include: {groups: [IT]}}}\n", []string{"only-method"},
+			[]string{"take people from the method Sms"}},
+		"a method goes from a group to another": {func(s *posture.Snapshot) {
+			s.Policies.Methods.Methods["sms"] = posture.MethodSetting{ID: "Sms", Enabled: true, Include: []posture.Target{{ID: groupIT}}}
+		}, header + "methods: {sms: {include: {groups: [Sales]}}}\n", nil,
+			[]string{"add people to the method Sms", "take people from the method Sms"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			if c.change != nil {
+				c.change(&s)
+			}
+			d := newDesk(s)
+			p, err := d.plan(c.file, c.accept...)
+			if err != nil || len(p.Refusals) > 0 {
+				t.Fatal(p.Refusals, err)
+			}
+			if diff := cmp.Diff(c.want, titles(p)); diff != "" {
+				t.Error(diff)
+			}
+			if out, err := d.apply(p); err != nil || !out.Done() {
+				t.Error(out, err)
+			}
+		})
+	}
+}
+
+// Leaving more people out of a policy in force never leaves out guests of more tenants than
+// before or after.
+func TestGuestsOfSomeTenantsStayThose(t *testing.T) {
+	guests := posture.Selection{Guests: []string{"b2bCollaborationGuest"}, GuestTenants: true}
+	for name, exclude := range map[string]string{
+		"no guests any more":   "{users: [bob@contoso.example]}",
+		"and somebody more":    "{users: [bob@contoso.example], guests: [b2bCollaborationGuest]}",
+		"guests of other kind": "{guests: [internalGuest]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+			s.Policies.Conditional[0].Exclude = guests
+			p, err := newDesk(s).plan("breakGlass: {none: lab}\nconditionalAccess: [{name: MFA, exclude: " + exclude + "}]\n")
+			if err != nil || p.Empty() {
+				t.Fatal(titles(p), err)
+			}
+			for _, step := range p.Steps {
+				for _, w := range step.Writes {
+					if x := w.To.Policy.Exclude; len(x.Guests) > 0 && !x.GuestTenants {
+						t.Errorf("%s leaves out guests of all tenants", step.Title)
+					}
+				}
+			}
+		})
 	}
 }
 
