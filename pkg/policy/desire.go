@@ -87,10 +87,7 @@ func (p Planner) desired(ctx context.Context, f File, s posture.Snapshot) (*desi
 		r.policy(fmt.Sprintf("conditionalAccess.%d", i), p)
 	}
 	for _, p := range s.Policies.Conditional {
-		// A file that manages no policies leaves those of a rollout alone as well.
-		if len(f.Conditional) > 0 && strings.HasSuffix(p.DisplayName, rolloutSuffix) {
-			r.leftovers[strings.TrimSuffix(p.DisplayName, rolloutSuffix)] = p
-		}
+		r.leftover(f, p)
 	}
 	if f.SecurityDefaults != "" {
 		on := f.SecurityDefaults == stateEnabled
@@ -110,6 +107,34 @@ func (p Planner) desired(ctx context.Context, f File, s posture.Snapshot) (*desi
 		return nil, f.places.refuse(r.faults)
 	}
 	return r.desire, nil
+}
+
+// leftover notes a policy that a rollout of one of the file's has made. Another one that is
+// called like that is somebody's own.
+func (r *resolving) leftover(f File, p posture.ConditionalPolicy) {
+	name, rolled := strings.CutSuffix(p.DisplayName, rolloutSuffix)
+	x := p.Include
+	if !rolled || len(x.Groups) == 0 || len(x.Users)+len(x.Roles)+len(x.Guests) > 0 {
+		return
+	}
+	of := slices.IndexFunc(f.Conditional, func(c Policy) bool { return c.Name == name })
+	if of < 0 {
+		return
+	}
+	r.leftovers[name] = p
+	for _, w := range r.writes {
+		if to := w.To.Policy; to != nil && to.DisplayName == name && to.State.InForce() && !unmanaged(p).Equal(unmanaged(*to)) {
+			r.wrong(fmt.Sprintf("conditionalAccess.%d.name", of), "the policy has other conditions by now than %q, which enforces it for the waves: delete that one by hand and plan again", p.DisplayName)
+		}
+	}
+}
+
+// unmanaged is what of a policy no file says and no change writes.
+func unmanaged(p posture.ConditionalPolicy) Value {
+	return Value{Policy: &posture.ConditionalPolicy{
+		Apps:    posture.Apps{Actions: p.Apps.Actions, Contexts: p.Apps.Contexts, Filtered: p.Apps.Filtered},
+		Clients: p.Clients, Platforms: p.Platforms, Locations: p.Locations, Risks: p.Risks, Others: p.Others, Grant: posture.Grant{Others: p.Grant.Others},
+	}}
 }
 
 // want notes a write if something differs.
@@ -376,7 +401,28 @@ func (r *resolving) policy(path string, want Policy) {
 			to.Exclude.Users = append(to.Exclude.Users, string(id))
 		}
 	}
+	if to.State.InForce() && !to.Grant.Passable() {
+		r.unjudged(path, want, have, to)
+	}
 	r.want(o, Value{Policy: &to})
+}
+
+// unjudged refuses to have a policy ask more people, or of more, that blocks or asks for
+// something else than MFA: whom that would lock out is not judged.
+func (r *resolving) unjudged(path string, want Policy, have *posture.ConditionalPolicy, to posture.ConditionalPolicy) {
+	if have != nil {
+		now := *have
+		now.DisplayName = to.DisplayName
+		now.Exclude = union(have.Exclude, to.Exclude)
+		if (Value{Policy: &now}).Equal(Value{Policy: &to}) { // as it is, or for fewer people
+			return
+		}
+		if have.State.InForce() {
+			r.wrong(path, "the policy is in force and asks for something else than MFA, and whom the change would lock out cannot be told: change it by hand, or leave out what differs")
+			return
+		}
+	}
+	r.wrong(path+".state", "the policy asks for something else than MFA, and whom it would lock out cannot be told: enforce it by hand, or leave state out")
 }
 
 // leavesOut reports whether an exclusion surely holds a person.

@@ -27,7 +27,8 @@ var (
 // errKilled ends a process in the middle of a test.
 var errKilled = errors.New("killed")
 
-// memory is a tenant that keeps what it is told and forgets nothing else.
+// memory is a tenant that keeps of what it is told what Graph's client can tell Graph, and
+// forgets nothing else.
 type memory struct {
 	posture.Snapshot
 	writes int
@@ -105,7 +106,8 @@ func (m *memory) State(_ context.Context, o policy.Object, users []identity.User
 		name, isNew := policy.CreatedName(o.ID)
 		for _, c := range p.Conditional {
 			if c.ID == o.ID || isNew && c.DisplayName == name {
-				return policy.State{ID: c.ID, Value: policy.Value{Policy: &c}}, nil
+				text, err := json.Marshal(c)
+				return policy.State{ID: c.ID, Value: policy.Value{Policy: &c}, Document: text}, err
 			}
 		}
 		return policy.State{}, nil
@@ -114,7 +116,32 @@ func (m *memory) State(_ context.Context, o policy.Object, users []identity.User
 	return policy.State{}, fmt.Errorf("no object %s", o)
 }
 
-func (m *memory) Write(_ context.Context, w policy.Write, _ ...json.RawMessage) (string, error) {
+// said is a policy as it is after a write that says what files can say of it. The rest is
+// what it was, or what the first document has.
+func (m *memory) said(w policy.Write, documents []json.RawMessage) (posture.ConditionalPolicy, error) {
+	to := *w.To.Policy
+	p := posture.ConditionalPolicy{ID: to.ID, Clients: to.Clients}
+	for _, text := range documents {
+		if len(text) > 0 {
+			if err := json.Unmarshal(text, &p); err != nil {
+				return p, err
+			}
+			p.ID = to.ID
+			break
+		}
+	}
+	if i := slices.IndexFunc(m.Policies.Conditional, func(c posture.ConditionalPolicy) bool { return c.ID == w.ID }); i >= 0 {
+		p = m.Policies.Conditional[i]
+	}
+	tenants := []bool{p.Include.GuestTenants, p.Exclude.GuestTenants}
+	p.DisplayName, p.State, p.Include, p.Exclude = to.DisplayName, to.State, to.Include, to.Exclude
+	p.Include.GuestTenants, p.Exclude.GuestTenants = to.Include.GuestTenants && tenants[0], to.Exclude.GuestTenants && tenants[1]
+	p.Apps.Include, p.Apps.Exclude = to.Apps.Include, to.Apps.Exclude
+	p.Grant.All, p.Grant.Controls, p.Grant.Strength = to.Grant.All, to.Grant.Controls, to.Grant.Strength
+	return p, nil
+}
+
+func (m *memory) Write(_ context.Context, w policy.Write, documents ...json.RawMessage) (string, error) {
 	if m.trouble != nil {
 		if err := m.trouble(w, false); err != nil {
 			return "", err
@@ -127,7 +154,9 @@ func (m *memory) Write(_ context.Context, w policy.Write, _ ...json.RawMessage) 
 	case policy.KindDefaults:
 		changes = append(changes, posture.SecurityDefaults{On: *w.To.Defaults})
 	case policy.KindMethod:
-		changes = append(changes, posture.PutMethod{Setting: *w.To.Method})
+		setting, is := *w.To.Method, m.Policies.Methods.Methods[w.ID]
+		setting.SelfService, setting.Codes = is.SelfService, is.Codes
+		changes = append(changes, posture.PutMethod{Setting: setting})
 		if w.To.Pass != nil {
 			changes = append(changes, posture.SetPass{Pass: *w.To.Pass})
 		}
@@ -140,7 +169,10 @@ func (m *memory) Write(_ context.Context, w policy.Write, _ ...json.RawMessage) 
 			changes = append(changes, posture.RemovePolicy{Policy: w.ID})
 			break
 		}
-		p := *w.To.Policy
+		p, err := m.said(w, documents)
+		if err != nil {
+			return "", err
+		}
 		if _, isNew := policy.CreatedName(w.ID); isNew {
 			m.made++
 			p.ID = fmt.Sprintf("00000000-0000-4000-8000-%012d", m.made)

@@ -195,6 +195,9 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 		Question: posture.Question{At: p.Now().UTC(), Phase: posture.Phase2}, BreakGlass: d.breakGlass, Base: r.Snapshot.Policies,
 		Steps: d.steps(), Accept: accept,
 	}
+	if err := p.copied(ctx, d, plan.Steps); err != nil {
+		return Plan{}, err
+	}
 	if d.rollout.Stop != nil {
 		plan.Stop = *d.rollout.Stop
 	}
@@ -232,6 +235,30 @@ func (p Plan) Taken(cause string) (Plan, error) {
 	var err error
 	p.Digest, err = p.seal()
 	return p, err
+}
+
+// copied gives the policies of a rollout what the ones that they stand for have beside what a
+// Value holds: conditions, terms of use, session controls.
+func (p Planner) copied(ctx context.Context, d *desire, steps []Step) error {
+	for i := range steps {
+		for k := range steps[i].Writes {
+			w := &steps[i].Writes[k]
+			if steps[i].Wave == "" || w.Kind != KindPolicy || w.From.Policy != nil {
+				continue
+			}
+			for _, of := range d.writes {
+				if of.From.Policy == nil || of.To.Policy == nil || of.To.Policy.DisplayName+rolloutSuffix != w.To.Policy.DisplayName {
+					continue
+				}
+				state, err := p.Tenant.State(ctx, of.Object, nil)
+				if err != nil {
+					return err
+				}
+				w.Kept = state.Document
+			}
+		}
+	}
+	return nil
 }
 
 // finish judges a plan, adds its calls and seals it. known are refusals beside those that
@@ -344,14 +371,17 @@ func without(list, other []posture.Target) []posture.Target {
 	})
 }
 
+// changing begins the title of a step that changes a policy in force.
+const changing = "change the policy "
+
 // policyWrites adds the writes that a policy takes before it is enforced, and returns the
 // one that enforces it, if there is one.
 func (d *desire) policyWrites(w Write, add func(Phase, string, ...Write)) []Write {
 	to, from := w.To.Policy, w.From.Policy
 	name := fmt.Sprintf("%q", to.DisplayName)
-	inForce := from != nil && from.State == posture.PolicyEnabled
+	inForce := from != nil && from.State.InForce()
 	switch {
-	case inForce && to.State != posture.PolicyEnabled:
+	case inForce && !to.State.InForce():
 		add(PhaseRelax, fmt.Sprintf("take the policy %s out of force: %s", name, to.State), w)
 		return nil
 	case inForce:
@@ -361,11 +391,16 @@ func (d *desire) policyWrites(w Write, add func(Phase, string, ...Write)) []Writ
 			first.To, w.From = Value{Policy: &middle}, Value{Policy: &middle}
 			add(PhaseExclude, "leave more people out of the policy "+name, first)
 		}
-		if !w.From.Equal(w.To) {
-			add(PhaseEnforce, "change the policy "+name+", which is in force", w)
+		same := *w.From.Policy
+		same.DisplayName, same.State = to.DisplayName, to.State
+		switch asks := !w.To.Equal(Value{Policy: &same}); {
+		case asks && len(d.waves) > 0 && waved(to):
+			return []Write{w}
+		case !w.From.Equal(w.To):
+			add(PhaseEnforce, changing+name+", which is in force", w)
 		}
 		return nil
-	case to.State != posture.PolicyEnabled:
+	case !to.State.InForce():
 		title := fmt.Sprintf("change the policy %s, which is not in force: %s", name, to.State)
 		if from == nil {
 			title = fmt.Sprintf("create the policy %s: %s", name, to.State)
@@ -465,8 +500,12 @@ func (d *desire) enforce(writes []Write, reported bool) []Step {
 		pause = max(pause, wave.pause)
 	}
 	for _, w := range writes {
+		title := fmt.Sprintf("enforce the policy %q", w.To.Policy.DisplayName)
+		if w.From.Policy.State.InForce() {
+			title = fmt.Sprintf("%s%q, which is in force", changing, w.To.Policy.DisplayName)
+		}
 		begin(Step{
-			Phase: PhaseEnforce, Title: fmt.Sprintf("enforce the policy %q", w.To.Policy.DisplayName), WaveGroups: groups, Gate: len(groups) > 0, Writes: []Write{w},
+			Phase: PhaseEnforce, Title: title, WaveGroups: groups, Gate: len(groups) > 0, Writes: []Write{w},
 		})
 		if v, rolled := have[w.To.Policy.DisplayName]; rolled {
 			delete(have, w.To.Policy.DisplayName)
@@ -587,7 +626,16 @@ func (d *desire) warnings(f File, steps []Step) []Warning {
 			warn(freed, "from here to the end of the rollout, people outside its waves are asked for MFA neither by security defaults nor by a policy")
 		}
 		asked = true
-		if len(d.waves) > 0 && p != nil && s.Wave == "" && !waved(p) && s.Writes[0].From.Policy != nil && s.Writes[0].From.Policy.State != posture.PolicyEnabled {
+		if p == nil || s.Wave != "" || f.Rollout == nil || s.Writes[0].From.Policy == nil {
+			continue
+		}
+		inForce := s.Writes[0].From.Policy.State.InForce()
+		switch {
+		case inForce && !s.Gate:
+			warn(i+1, "the policy %q is in force already, so that it changes at once: without being observed, without waves and without the stop rule", p.DisplayName)
+		case inForce:
+			warn(i+1, "the policy %q is in force already, so that its change goes by waves without being observed", p.DisplayName)
+		case len(d.waves) > 0 && !waved(p):
 			warn(i+1, "the policy %q is not for everybody, so that it is enforced in one step after the waves", p.DisplayName)
 		}
 	}

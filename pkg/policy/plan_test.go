@@ -164,6 +164,27 @@ func TestOrder(t *testing.T) {
 			}
 		}, header + "securityDefaults: enabled\nconditionalAccess: [{name: MFA, state: disabled}]\n", nil,
 			[]string{`take the policy "MFA" out of force: disabled`, `remove the policy "MFA (rollout)", which has done its work`, "switch security defaults on"}},
+		"a policy in force goes from a group to everybody": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Groups: []string{groupIT}})}
+		}, header + "conditionalAccess: [{name: MFA, include: {all: true}}]\nrollout: {waves: [{name: Sales, groups: [Sales], pause: 24h}]}\n", nil,
+			[]string{`enforce the policy "MFA" for the wave Sales`, `change the policy "MFA", which is in force after 24h0m0s if good`,
+				`remove the policy "MFA (rollout)", which has done its work`}},
+		"a policy in force gets another name": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+		}, header + "conditionalAccess: [{id: 20000000-0000-4000-8000-000000000003, name: All}]\nrollout: {waves: [{name: Sales, groups: [Sales], pause: 24h}]}\n", nil,
+			[]string{`change the policy "All", which is in force`}},
+		"a policy in a state that nobody knows": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+			s.Policies.Conditional[0].State = "somehow"
+		}, header + "conditionalAccess: [{name: MFA, state: enforced}]\nrollout: {observe: 72h}\n", nil,
+			[]string{`change the policy "MFA", which is in force`}},
+		"somebody's own policy that is called like one of a rollout": {func(s *posture.Snapshot) {
+			everybody := posture.Selection{Users: []string{posture.Everybody}}
+			s.Policies.Conditional = []posture.ConditionalPolicy{
+				require("A", everybody), require("A (rollout)", everybody), require("MFA", everybody), require("MFA (rollout)", posture.Selection{Groups: []string{groupIT}}),
+			}
+		}, header + "conditionalAccess: [{name: A, state: disabled}]\n", nil,
+			[]string{`take the policy "A" out of force: disabled`}},
 		"a method goes from a group to everybody": {toIT, header + "methods: {sms: {include: {all: true}}}\n", nil,
 			[]string{"set the method Sms, which takes it from nobody"}},
 		"a method goes from everybody to a group": {nil, header + "methods: {sms: {include: {groups: [IT]}}}\n", []string{"only-method"},
@@ -188,6 +209,91 @@ func TestOrder(t *testing.T) {
 			}
 			if out, err := d.apply(p); err != nil || !out.Done() {
 				t.Error(out, err)
+			}
+		})
+	}
+}
+
+// A policy that a file cannot say all about comes into force by waves with all of it, and no
+// wider.
+func TestRolloutKeepsConditions(t *testing.T) {
+	const file = `
+breakGlass: {accounts: [glass@contoso.example]}
+conditionalAccess: [{name: MFA, state: enforced}]
+rollout: {waves: [{name: IT, groups: [IT], pause: 24h}, {name: Sales, groups: [Sales], pause: 24h}]}
+`
+	s := contoso()
+	s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+	p := &s.Policies.Conditional[0]
+	p.State, p.Locations, p.Others, p.Grant.Others = posture.PolicyReportOnly, posture.Range{Include: []string{"All"}, Exclude: []string{"AllTrusted"}}, []string{"devices"}, 1
+	p.Grant.All = false
+	d := newDesk(clone(s))
+	plan, err := d.plan(file)
+	if err != nil || len(plan.Refusals) > 0 {
+		t.Fatal(plan.Refusals, err)
+	}
+	d.wrote = func() {
+		for _, c := range d.Policies.Conditional {
+			if diff := cmp.Diff(p.Locations, c.Locations); diff != "" || !slices.Equal(c.Others, p.Others) || c.Grant.Others != 1 {
+				t.Errorf("%s: %+v", c.DisplayName, c)
+			}
+		}
+	}
+	out, err := d.engine().Apply(t.Context(), plan, "op", "r")
+	if err != nil || out.PausedUntil.IsZero() {
+		t.Fatal(out, err)
+	}
+
+	changed := newDesk(clone(d.memory.Snapshot)) // by hand, while it goes on
+	changed.Policies.Conditional[0].Locations.Exclude = nil
+	if _, err := changed.plan(file); !errors.Is(err, policy.ErrFile) || !strings.Contains(err.Error(), `other conditions by now than "MFA (rollout)"`) {
+		t.Error(err)
+	}
+
+	d.now = out.PausedUntil
+	if out, err = d.apply(plan); err != nil || !out.Done() {
+		t.Fatal(out, err)
+	}
+	back, err := d.rollback(out.Run)
+	if err != nil || len(back.Refusals) > 0 {
+		t.Fatal(back.Refusals, err)
+	}
+	if _, err := d.apply(back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, d.memory.Snapshot, same...); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Whom a policy would lock out that asks for something else than MFA cannot be told: a file
+// may make it ask less, and no more.
+func TestOnlyMFAIsEnforced(t *testing.T) {
+	block, device := posture.Grant{Controls: []string{posture.ControlBlock}}, posture.Grant{All: true, Controls: []string{posture.ControlMFA, "compliantDevice"}}
+	for name, c := range map[string]struct {
+		grant posture.Grant
+		state posture.PolicyState
+		says  string
+		want  string // of the error; empty for none
+	}{
+		"a block that is enforced":     {block, posture.PolicyReportOnly, "state: enforced", "line 3, column 20: conditionalAccess.0.state: the policy asks for something else than MFA"},
+		"MFA and a device":             {device, posture.PolicyDisabled, "state: enforced", "asks for something else than MFA"},
+		"nothing":                      {posture.Grant{}, posture.PolicyDisabled, "state: enforced", "asks for something else than MFA"},
+		"MFA or a device":              {posture.Grant{Controls: device.Controls}, posture.PolicyDisabled, "state: enforced", ""},
+		"a block of more people":       {block, posture.PolicyEnabled, "include: {groups: [IT, Sales]}", "the policy is in force and asks for something else than MFA"},
+		"a block that leaves out less": {block, posture.PolicyEnabled, "exclude: {}", "the policy is in force and asks for something else than MFA"},
+		"a block that leaves out more": {block, posture.PolicyEnabled, "exclude: {users: [ada@contoso.example, glass@contoso.example, root@contoso.example]}", ""},
+		"a block as it is":             {block, posture.PolicyEnabled, "state: enforced", ""},
+		"a block that ends":            {block, posture.PolicyEnabled, "state: report-only", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("Closed", posture.Selection{Groups: []string{groupIT}})}
+			p := &s.Policies.Conditional[0]
+			p.Grant, p.State, p.Exclude.Users, p.Apps.Include = c.grant, c.state, []string{"glass", "root"}, []string{posture.Office365}
+			_, err := newDesk(s).plan("breakGlass: {accounts: [glass@contoso.example]}\nconditionalAccess:\n  - {name: Closed, " + c.says + "}\n")
+			if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, policy.ErrFile) || !strings.Contains(err.Error(), c.want)) {
+				t.Error(err)
 			}
 		})
 	}

@@ -66,6 +66,12 @@ func drawTenant(t *rapid.T) posture.Snapshot {
 		} else {
 			p.Include.Groups = []string{rapid.SampledFrom([]string{groupIT, groupSales}).Draw(t, "group")}
 		}
+		switch rapid.IntRange(0, 5).Draw(t, "conditions") {
+		case 0:
+			p.Locations = posture.Range{Include: []string{posture.Everybody}, Exclude: []string{"AllTrusted"}}
+		case 1:
+			p.Others, p.Clients = []string{"devices"}, []string{"browser"}
+		}
 		if rapid.IntRange(0, 2).Draw(t, "strength") == 0 {
 			p.Grant = posture.Grant{Strength: phishing}
 		}
