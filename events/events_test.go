@@ -113,6 +113,8 @@ func decodeData(e event.Event) error {
 		_, err = e.Move()
 	case e.Type == event.Ref:
 		_, err = e.RecordRef()
+	case e.Type == event.MethodPolicy:
+		_, err = e.PolicyChange()
 	case family == "mfa":
 		_, err = e.MFA()
 	case family == "risk":
@@ -170,7 +172,7 @@ func TestEveryTypeIsComplete(t *testing.T) {
 }
 
 func TestNoStrayFiles(t *testing.T) {
-	known := map[string]bool{"envelope": true}
+	known := map[string]bool{"envelope": true, "policy-file": true}
 	for _, typ := range event.Types() {
 		known[string(typ)] = true
 	}
@@ -434,6 +436,7 @@ func TestSamplesAreAboutTheSampleTenant(t *testing.T) {
 		Mail              string          `json:"mail"`
 	}
 	var sample struct {
+		ID                string `json:"id"`
 		Users             []user `json:"users"`
 		NotYetProvisioned []user `json:"notYetProvisioned"`
 	}
@@ -448,6 +451,12 @@ func TestSamplesAreAboutTheSampleTenant(t *testing.T) {
 		e, err := event.Decode(raw)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if e.Type.IsTenantWide() {
+			if e.Subject != sample.ID {
+				t.Errorf("it is about the tenant %s, the sample tenant is %s", e.Subject, sample.ID)
+			}
+			return
 		}
 		person, err := e.Person()
 		if err != nil {

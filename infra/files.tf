@@ -59,6 +59,20 @@ resource "aws_s3_bucket_lifecycle_configuration" "files" {
     }
   }
 
+  # What people had registered is of use to nobody once it is no longer so.
+  rule {
+    id     = "old-snapshots"
+    status = "Enabled"
+
+    filter {
+      prefix = "readiness-report/latest/snapshot"
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 7
+    }
+  }
+
   depends_on = [aws_s3_bucket_versioning.files]
 }
 

@@ -16,6 +16,17 @@ locals {
   # All processes that ask Graph share its limits evenly.
   graph_workers = sum([for name, f in local.functions : local.concurrency[name] if length(f.graph) + length(f.exchange) > 0])
 
+  # What a function may beside the rest once events may change the authentication methods
+  # policy: permissions, and the files of readiness-report, which the worker judges by and
+  # adds its runs to, and event-replay reads.
+  method_policy = { for name, f in local.functions : name => var.method_policy ? try(f.methodPolicy, null) : null }
+  graph         = { for name, f in local.functions : name => concat(f.graph, try(local.method_policy[name].graph, [])) }
+  files = {
+    for name, f in local.functions : name => f.files ? { prefix = name, writes = "" } : (
+      local.method_policy[name] == null ? null : { prefix = "readiness-report", writes = local.method_policy[name].writes }
+    )
+  }
+
   has_secrets = { for name, f in local.functions : name => length(f.secrets) > 0 || contains(keys(var.client_certificates), name) }
 
   environment = {
@@ -31,7 +42,8 @@ locals {
       contains(keys(var.client_certificates), name) ? {} : { MFAFLOW_WEB_IDENTITY = "true" },
       { for q in setunion(f.reads, f.writes) : "MFAFLOW_${upper(q)}_QUEUE" => q },
       length(f.graph) + length(f.exchange) > 0 ? { MFAFLOW_GRAPH_WORKERS = tostring(local.graph_workers) } : {},
-      f.files ? { MFAFLOW_REPORTS_URL = "s3://${aws_s3_bucket.files.bucket}/${name}" } : {},
+      local.files[name] == null ? {} : { MFAFLOW_REPORTS_URL = "s3://${aws_s3_bucket.files.bucket}/${local.files[name].prefix}" },
+      local.method_policy[name] == null ? {} : { MFAFLOW_METHOD_POLICY = "true" },
       name == "tenant-sweep" ? { MFAFLOW_NOTIFICATION_URL = aws_apigatewayv2_api.function["graph-notifications"].api_endpoint } : {},
       name == "event-replay" && length(var.operator_roles) > 0 ? { MFAFLOW_OPERATOR_ROLES = join(",", var.operator_roles) } : {},
       name == "event-replay" && var.operators != null ? { MFAFLOW_NAMED_OPERATORS = module.operators[0].named } : {},
@@ -65,7 +77,7 @@ module "entra" {
   name        = "${var.name}-${each.key}"
   issuer      = local.issuer
   subject     = aws_iam_role.function[each.key].arn
-  graph       = each.value.graph
+  graph       = local.graph[each.key]
   certificate = lookup(var.client_certificates, each.key, null)
 }
 
@@ -85,7 +97,7 @@ module "function" {
   federated    = !contains(keys(var.client_certificates), each.key)
   api          = lookup(aws_apigatewayv2_api.function, each.key, null)
   bus          = try(each.value.trigger.events, false) ? var.hr_bus : null
-  files        = each.value.files ? { bucket_arn = aws_s3_bucket.files.arn, prefix = each.key } : null
+  files        = local.files[each.key] == null ? null : { bucket_arn = aws_s3_bucket.files.arn, prefix = local.files[each.key].prefix, writes = local.files[each.key].writes }
   key_arn      = aws_kms_key.this.arn
   log_days     = var.log_days
 }

@@ -145,6 +145,12 @@ variable "locked" {
   default     = true
 }
 
+variable "method_policy" {
+  description = "Let mfa.method.policy events change the authentication methods policy of the tenant. The consent root has the same variable: identity-worker then has Policy.ReadWrite.AuthenticationMethod."
+  type        = bool
+  default     = false
+}
+
 variable "hr_bus" {
   description = "Take HR events from an EventBridge bus of its own: the accounts that may put events, and the source and detail types that are taken. Null makes no bus."
   type = object({

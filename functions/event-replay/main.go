@@ -24,7 +24,7 @@ func run(ctx context.Context, cfg config.EventReplay, log *slog.Logger) error {
 	desk, err := operations.Open(operations.Settings{
 		Broker: cfg.Broker, App: cfg.App, Directory: cfg.Directory, Locking: cfg.Locking, Breaker: cfg.Breaker,
 		Inbound: cfg.InboundQueue, Lanes: cfg.LanesQueue, Flags: cfg.FlagsQueue, Control: cfg.ControlQueue, Quarantine: cfg.QuarantineQueue,
-		Plan: cfg.Plan(), Scopes: cfg.SourceScopes, ReportOnly: cfg.ReportOnly,
+		Planning: cfg.Planning,
 	}, os.Stdout, log)
 	if err != nil {
 		return err

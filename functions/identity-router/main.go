@@ -35,7 +35,7 @@ func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error
 		return err
 	}
 	handler := &router.Router{
-		Directory: tenant, Records: records, LanesQueue: cfg.LanesQueue, QuarantineQueue: cfg.QuarantineQueue,
+		Directory: tenant, Records: records, LanesQueue: cfg.LanesQueue, QuarantineQueue: cfg.QuarantineQueue, Tenant: cfg.TenantID,
 		ProvisionRetry: cfg.ProvisionRetry, ProvisionGrace: cfg.ProvisionGrace, UnknownPersonAge: cfg.UnknownPersonAge,
 	}
 	return wiring.Lanes{

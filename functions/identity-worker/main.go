@@ -31,6 +31,10 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 	if err != nil {
 		return err
 	}
+	policy, err := wiring.MethodPolicy(cfg.Planning, cfg.App, tenant)
+	if err != nil {
+		return err
+	}
 	broker, err := wiring.Broker(cfg.Broker, cfg.App)
 	if err != nil {
 		return err
@@ -43,7 +47,7 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 			return &worker.Worker{
 				Directory: tenant, Passes: tenant, Accounts: tenant, Methods: tenant, Groups: tenant, Risks: tenant,
 				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Metrics: metrics, Pause: pause.For,
-				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval,
+				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval, MethodPolicy: policy,
 			}, err
 		},
 		Audit: trail, Idle: tenant.Close, Log: log, Metrics: metrics,

@@ -35,6 +35,12 @@ variable "mail_sender" {
   type        = string
 }
 
+variable "method_policy" {
+  description = "As in the deployment: events may change the authentication methods policy."
+  type        = bool
+  default     = false
+}
+
 provider "azuread" {
   tenant_id = var.tenant_id
 }
@@ -42,7 +48,7 @@ provider "azuread" {
 locals {
   functions = jsondecode(file("${path.module}/../functions.json")).functions
   grants = {
-    for pair in flatten([for name, f in local.functions : [for p in f.graph : { function = name, permission = p }]]) :
+    for pair in flatten([for name, f in local.functions : [for p in concat(f.graph, var.method_policy ? try(f.methodPolicy.graph, []) : []) : { function = name, permission = p }]]) :
     "${pair.function} ${pair.permission}" => pair
   }
 }

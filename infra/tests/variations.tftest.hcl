@@ -59,3 +59,35 @@ run "a_certificate_takes_the_place_of_federation" {
     error_message = "The key of the certificate has no secret."
   }
 }
+
+run "events_may_change_the_policy" {
+  command = plan
+
+  variables {
+    method_policy = true
+  }
+
+  assert {
+    condition     = contains(local.graph["identity-worker"], "Policy.ReadWrite.AuthenticationMethod") && !anytrue([for name, p in local.graph : contains(p, "Policy.ReadWrite.AuthenticationMethod") if name != "identity-worker"])
+    error_message = "The worker alone writes the authentication methods policy."
+  }
+
+  assert {
+    condition     = local.files["identity-worker"].prefix == "readiness-report" && local.files["identity-worker"].writes == "policy/" && local.files["event-replay"].writes == null
+    error_message = "The worker reads the files of readiness-report and writes its runs, event-replay reads them."
+  }
+
+  assert {
+    condition     = alltrue([for name in ["identity-worker", "event-replay"] : local.environment[name].MFAFLOW_METHOD_POLICY == "true"])
+    error_message = "Who plans and who acts have the same setting."
+  }
+}
+
+run "events_may_not_change_the_policy" {
+  command = plan
+
+  assert {
+    condition     = !anytrue([for p in values(local.graph) : contains(p, "Policy.ReadWrite.AuthenticationMethod")]) && local.files["identity-worker"] == null && !anytrue([for e in values(local.environment) : can(e.MFAFLOW_METHOD_POLICY)])
+    error_message = "It is off unless somebody switches it on."
+  }
+}

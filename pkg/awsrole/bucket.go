@@ -14,6 +14,7 @@ import (
 
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/pause"
+	"mfaflow/pkg/policy"
 	"mfaflow/pkg/readiness"
 )
 
@@ -33,7 +34,7 @@ type Bucket struct {
 	pause  func(context.Context, time.Duration) error
 }
 
-var _ readiness.Store = (*Bucket)(nil)
+var _ policy.Store = (*Bucket)(nil)
 
 // Bucket is the bucket of this name; prefix may be empty. It does no network. Requests take
 // as long as their context lets them.
@@ -59,7 +60,21 @@ func (b *Bucket) Put(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.ask(ctx, http.MethodPut, at, data)
+	_, err = b.ask(ctx, http.MethodPut, at, data, nil)
+	return err
+}
+
+// Create implements policy.Store, by a conditional write
+// (docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+func (b *Bucket) Create(ctx context.Context, name string, data []byte) error {
+	at, err := b.object(name)
+	if err != nil {
+		return err
+	}
+	_, err = b.ask(ctx, http.MethodPut, at, data, http.Header{"If-None-Match": {"*"}})
+	if errors.Is(err, readiness.ErrExists) {
+		return fmt.Errorf("%s: %w", name, readiness.ErrExists)
+	}
 	return err
 }
 
@@ -69,7 +84,7 @@ func (b *Bucket) Get(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := b.ask(ctx, http.MethodGet, at, nil)
+	data, err := b.ask(ctx, http.MethodGet, at, nil, nil)
 	if errors.Is(err, readiness.ErrNoFile) {
 		return nil, fmt.Errorf("%s: %w", name, readiness.ErrNoFile)
 	}
@@ -85,7 +100,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
 			q.Set("continuation-token", more)
 		}
 		// A space is %20 in what is signed, and + would be another name.
-		answer, err := b.ask(ctx, http.MethodGet, b.base+"?"+strings.ReplaceAll(q.Encode(), "+", "%20"), nil)
+		answer, err := b.ask(ctx, http.MethodGet, b.base+"?"+strings.ReplaceAll(q.Encode(), "+", "%20"), nil, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -126,9 +141,9 @@ func (b *Bucket) object(name string) (string, error) {
 }
 
 // ask sends a request until it is answered.
-func (b *Bucket) ask(ctx context.Context, method, at string, body []byte) (answer []byte, err error) {
+func (b *Bucket) ask(ctx context.Context, method, at string, body []byte, header http.Header) (answer []byte, err error) {
 	for try := 1; ; try++ {
-		answer, err = b.once(ctx, method, at, body)
+		answer, err = b.once(ctx, method, at, body, header)
 		if retry := (*identity.RetryError)(nil); !errors.As(err, &retry) || try == tries {
 			return answer, err
 		}
@@ -138,11 +153,14 @@ func (b *Bucket) ask(ctx context.Context, method, at string, body []byte) (answe
 	}
 }
 
-func (b *Bucket) once(ctx context.Context, method, at string, body []byte) ([]byte, error) {
+func (b *Bucket) once(ctx context.Context, method, at string, body []byte, header http.Header) ([]byte, error) {
 	const what = "file in S3"
 	request, err := http.NewRequestWithContext(ctx, method, at, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	for name, values := range header {
+		request.Header[name] = values
 	}
 	status, answer, err := b.role.send(ctx, "s3", request, body, maxFile)
 	if err != nil {
@@ -155,8 +173,13 @@ func (b *Bucket) once(ctx context.Context, method, at string, body []byte) ([]by
 		Code string `xml:"Code"`
 	}
 	_ = xml.Unmarshal(answer, &refusal) // the status speaks for itself
-	if refusal.Code == "NoSuchKey" {
+	switch refusal.Code {
+	case "NoSuchKey":
 		return nil, readiness.ErrNoFile
+	case "PreconditionFailed":
+		return nil, readiness.ErrExists
+	case "ConditionalRequestConflict": // another write of the same name is under way: S3 wants to be asked again
+		return nil, &identity.RetryError{Err: fmt.Errorf("%s: %d %s", what, status, refusal.Code)}
 	}
 	return nil, refused(what, status, refusal.Code)
 }

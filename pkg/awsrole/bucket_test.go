@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mfaflow/pkg/awsrole"
@@ -66,6 +68,49 @@ func TestBucket(t *testing.T) {
 	}
 	if _, ok := w.aws.Object(bucket, "top.json"); !ok {
 		t.Error("without a prefix")
+	}
+}
+
+// Of all who create a file one does, and the others do not change it. A conflict with another
+// one is asked again.
+func TestOneCreates(t *testing.T) {
+	w, b := newBucket(t)
+	var (
+		all     sync.WaitGroup
+		created atomic.Int32
+		by      atomic.Int32
+	)
+	for i := range int32(8) {
+		all.Go(func() {
+			switch err := b.Create(t.Context(), "a/claim", []byte{byte(i)}); {
+			case err == nil:
+				created.Add(1)
+				by.Store(i)
+			case !errors.Is(err, readiness.ErrExists):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if data, err := b.Get(t.Context(), "a/claim"); err != nil || created.Load() != 1 || len(data) != 1 || int32(data[0]) != by.Load() {
+		t.Errorf("%v of %d, created %d times, %v", data, by.Load(), created.Load(), err)
+	}
+	if err := b.Put(t.Context(), "a/claim", []byte("renewed")); err != nil {
+		t.Error(err)
+	}
+	w.aws.Conflict(2)
+	if err := b.Create(t.Context(), "b", []byte("x")); err != nil {
+		t.Errorf("after conflicts: %v", err)
+	}
+	w.aws.Conflict(3)
+	if err := b.Create(t.Context(), "c", nil); !errors.As(err, new(*identity.RetryError)) || !strings.Contains(err.Error(), "ConditionalRequestConflict") {
+		t.Errorf("conflicts for long: %v", err)
+	}
+	if _, there := w.aws.Object(bucket, "reports/c"); there {
+		t.Error("refused and written")
+	}
+	if err := w.role().Bucket("another", "").Create(t.Context(), "a", nil); !errors.Is(err, awsrole.ErrRefused) || errors.Is(err, readiness.ErrExists) {
+		t.Errorf("another's bucket: %v", err)
 	}
 }
 

@@ -48,6 +48,7 @@ func Measurements(events int) []Measurement {
 		{"replay", "event-replay as a process: list, filter, plan and replay dead letters, each of another person; no worker runs; the simulators share the processors", replays},
 		{"sweep", "tenant-sweep: 100,000 users, whom all lanes are told to look at because the directory forgot where the sweep was", sweeps},
 		{"readiness", "readiness-report: a report of 100,000 people, gathered over HTTP from the simulator and written in all its forms", readinessReports},
+		{"policy", "mfaflow policy plan: from per-user MFA to Conditional Access for 100,000 people, read over HTTP from the simulator, judged after every step", policyPlans},
 		{"budget", "the Graph adapter in synthetic time: resets of six methods in 32 lanes, Graph 50 ms, 100 requests/s allowed", budget},
 		{"console", "pages of the console, one after another over loopback, while it replays 10,000 entries; operations in memory, 20 ms a request of 100", console},
 	}

@@ -82,6 +82,41 @@ func (c command) start(ctx context.Context) (*process, error) {
 	return nil, err
 }
 
+// ended is what is known of a process that did all that it had to do.
+type ended struct {
+	took time.Duration
+	peak float64 // MiB resident; 0 where the system does not tell
+	last []byte  // line of its output
+}
+
+// run lets a command do all that it has to do. How it ends is for the caller to judge.
+func (c command) run(ctx context.Context) (ended, error) {
+	out := &lines{each: func([]byte) {}}
+	p := &process{cmd: exec.CommandContext(ctx, c.path, c.args...), done: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = c.env, out, out
+	p.cmd.WaitDelay = stopGrace
+	began := time.Now()
+	if err := p.cmd.Start(); err != nil {
+		return ended{}, fmt.Errorf("start %s (make build?): %w", filepath.Base(c.path), err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is seen by what it made
+		close(p.done)
+	}()
+	e := ended{}
+	look := time.NewTicker(10 * time.Millisecond) // what a process has had at most is gone with it
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			e.peak = max(e.peak, p.peakMemory())
+		case <-p.done:
+			e.took, e.last = time.Since(began), out.last
+			return e, context.Cause(ctx)
+		}
+	}
+}
+
 // stop ends the process and returns the processor time that it took.
 func (p *process) stop() time.Duration {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended

@@ -311,8 +311,11 @@ func FuzzParse(f *testing.F) {
 		if _, err := event.ParseType(string(e.Type)); err != nil {
 			t.Fatal(err)
 		}
-		if person, err := e.Person(); err != nil || person.IsZero() {
-			t.Fatalf("about nobody: %v", err)
+		switch person, err := e.Person(); {
+		case err != nil || person.IsZero() != e.Type.IsTenantWide():
+			t.Fatalf("about %v: %v", person, err)
+		case e.Type.IsTenantWide() && !identity.IsGUID(e.Subject):
+			t.Fatalf("about the tenant %q", e.Subject)
 		}
 		if e.ReceivedAt != (time.Time{}) || e.Origin != "" || e.Key != "" || e.CorrelationID != "" || e.UserID != "" {
 			t.Fatal("the sender set an attribute of ours")

@@ -50,7 +50,7 @@ func newOracle(t testing.TB) oracle {
 		}
 	}
 	o := oracle{}
-	for _, typ := range append(event.Types(), "envelope") {
+	for _, typ := range append(event.Types(), "envelope", "policy-file") {
 		compiled, err := c.Compile("https://mfaflow.dev/schemas/" + string(typ) + ".v1.json")
 		if err != nil {
 			t.Fatal(err)

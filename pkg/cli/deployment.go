@@ -307,7 +307,7 @@ func (o *opening) function(s settingsOf) doctor.Function {
 		f.Receives, f.Lock, f.MaxStarts = []doctor.Purpose{doctor.Lanes, doctor.Control}, c.LockDuration, c.MaxStarts
 		planning(&f, c.Planning)
 		f.PassLifetime, f.PassOneTime, f.Protected = c.PassLifetime, c.PassOneTime, c.ProtectedAccounts
-		f.Requires = len(c.Requirements) > 0
+		f.Requires, f.MethodPolicy = len(c.Requirements) > 0, c.MethodPolicy
 		if slices.Contains(c.Delivery, config.Manager) || slices.Contains(c.Delivery, config.PersonalMail) {
 			f.Sender = c.MailSender
 		}

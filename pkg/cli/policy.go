@@ -22,6 +22,7 @@ import (
 	"mfaflow/pkg/files"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/operate"
 	"mfaflow/pkg/pause"
 	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
@@ -60,19 +61,51 @@ func newPolicySchema() *cobra.Command {
 // board is what the policy commands work with.
 type board struct {
 	tenant     *graph.Client
-	store      readiness.Store
+	store      policy.Store
 	folder     files.Folder // of the audit trail, on this machine
 	breakGlass []identity.UserID
 	window     time.Duration
 	pace       time.Duration
+	watch      policy.Watch
 	out        io.Writer
 	bar        *reading
 	json       bool
 	width      int
 }
 
-// onBoard runs do with the tenant of the settings.
-func onBoard(env []string, do func(ctx context.Context, b *board, args []string) error) func(*cobra.Command, []string) error {
+// flagReader has a command's stop rule look at open flags where t says event-replay is. A
+// tenant that the environment names has its event-replay named too: the one of a stack that
+// happens to run on this machine knows nothing of its people.
+func flagReader(cmd *cobra.Command, env []string, t target) func(ctx context.Context) ([]policy.OpenFlag, error) {
+	return func(ctx context.Context) ([]policy.OpenFlag, error) {
+		tenant, _ := lookup(env, "MFAFLOW_TENANT_ID")
+		named, _ := lookup(env, config.OperationsURL)
+		if tenant != "" && named == "" && t.url == "" {
+			return nil, hint(errors.New("nobody says where event-replay is, which lists them"),
+				"set %s or --url to its function URL, or take openFlags out of rollout.stop and plan again", config.OperationsURL)
+		}
+		d, closing, err := t.open(cmd, env)
+		if err != nil {
+			return nil, err
+		}
+		defer closing()
+		list, _, err := everything(0, func(cursor string, n int) (operate.Page[operate.OpenFlag], error) {
+			return d.Flags(ctx, operate.FlagFilter{}, cursor, n)
+		})
+		if err != nil {
+			return nil, advise(err)
+		}
+		flags := make([]policy.OpenFlag, len(list))
+		for i, f := range list {
+			flags[i] = policy.OpenFlag{Number: f.Number, Flag: f.Flag}
+		}
+		return flags, nil
+	}
+}
+
+// onBoard runs do with the tenant of the settings. t says where event-replay is, if not
+// where it is by itself.
+func onBoard(env []string, t *target, do func(ctx context.Context, b *board, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		var cfg config.ReadinessTool
 		transport, err := tenantSettings(env, administrator, &cfg)
@@ -86,6 +119,7 @@ func onBoard(env []string, do func(ctx context.Context, b *board, args []string)
 			return err
 		}
 		defer b.tenant.Close()
+		b.watch = policy.Watch{Failures: b.tenant.MFAFailures, Flags: flagReader(cmd, env, *t)}
 		if b.store, err = reportStore(cfg, env); err != nil {
 			return err
 		}
@@ -111,7 +145,8 @@ func policyAdvice(err error) error {
 		{policy.ErrRefused, "the way out that is named with each refusal; --accept takes upon yourself what a human may decide"},
 		{policy.ErrAccept, "mfaflow policy plan without --accept names the people and the codes"},
 		{policy.ErrChanged, "mfaflow policy plan again, and read what has changed"},
-		{policy.ErrStopped, "mfaflow readiness shows who is blocked; then the same command goes on, and mfaflow policy rollback takes back"},
+		{policy.ErrClaimed, "the same command when that one has ended; --take-over if it is known to be dead"},
+		{policy.ErrStopped, "mfaflow readiness shows who is blocked, mfaflow flag list what is open; put it right, then the same command goes on, and mfaflow policy rollback takes back"},
 		{policy.ErrNotThisPlan, "mfaflow policy plan -o FILE writes one for this tenant"},
 		{policy.ErrNoRun, "mfaflow policy rollback lists the runs"},
 	} {
@@ -124,24 +159,55 @@ func policyAdvice(err error) error {
 
 // snapshot reads the tenant anew: a plan must not rest on what an earlier run has read.
 func (b *board) snapshot(ctx context.Context) (posture.Snapshot, error) {
+	return b.reading(ctx, func(context.Context) error { return nil })
+}
+
+// reading is a snapshot that says with every page that it goes on, and ends with the error
+// of that.
+func (b *board) reading(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error) {
 	defer b.bar.end()
-	return readiness.Gatherer{
-		Tenant: b.tenant, BreakGlass: b.breakGlass, Window: b.window, Pace: b.pace, Now: time.Now, Progress: b.bar.show,
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	s, err := readiness.Gatherer{
+		Tenant: b.tenant, BreakGlass: b.breakGlass, Window: b.window, Pace: b.pace, Now: time.Now, Progress: func(p readiness.Progress) {
+			b.bar.show(p)
+			if err := alive(ctx); err != nil {
+				end(err)
+			}
+		},
 	}.Snapshot(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return s, err
 }
 
 func (b *board) planner() policy.Planner {
-	return policy.Planner{Tenant: b.tenant, Groups: b.tenant, Now: time.Now}
+	return policy.Planner{Tenant: b.tenant, Groups: b.tenant, Now: time.Now, Reads: b.reads(false)}
+}
+
+// reads reads states of per-user MFA one by one, of many people if that was asked for.
+func (b *board) reads(many bool) *policy.Reads {
+	return &policy.Reads{
+		Store: b.store, Now: time.Now, Sleep: pause.For, Many: many, Pace: b.pace,
+		Progress: func(done, all int, left time.Duration) {
+			b.bar.show(readiness.Progress{Step: "states of per-user MFA, one by one", Done: done, Steps: all, People: all, Calls: done, Left: left})
+			if done == 0 && many && !b.bar.shows && left > 0 {
+				fmt.Fprintf(b.bar.out, "States of per-user MFA of %s people are read one by one, which takes about %s. The same command goes on if it is ended.\n",
+					number(all), short(max(time.Minute, left.Round(time.Minute))))
+			}
+		},
+	}
 }
 
 // readPolicy reads a policy file.
-func readPolicy(path string) (policy.File, []byte, error) {
+func readPolicy(path string) (policy.File, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return policy.File{}, nil, err
+		return policy.File{}, err
 	}
 	f, err := policy.Parse(text)
-	return f, text, about(path, err)
+	return f, about(path, err)
 }
 
 // about names the file that an error is about: its text, or what it says of the tenant.
@@ -160,7 +226,7 @@ func newPolicyShow(env []string) *cobra.Command {
 		Example: "  mfaflow policy show -o policy.yaml",
 	}
 	c.Flags().StringVarP(&file, "output", "o", "", "file that it is written to; default: standard output")
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, _ []string) error {
+	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, _ []string) error {
 		s, err := b.snapshot(ctx)
 		if err != nil {
 			return err
@@ -196,14 +262,18 @@ func newPolicyPlan(env []string) *cobra.Command {
 		file   string
 		accept []string
 		reveal bool
+		many   bool
 	)
 	c := &cobra.Command{
 		Use: "plan FILE", Short: "Say what a file would change, in which order and for whom, without doing it", Args: checked(cobra.ExactArgs(1)),
 		Example: "  mfaflow policy plan policy.yaml -o rollout.plan\n  mfaflow policy plan policy.yaml --accept svc-backup@contoso.example",
 	}
 	planFlags(c, &file, &accept, &reveal)
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
-		f, text, err := readPolicy(args[0])
+	c.Flags().BoolVar(&many, "per-user-reads", false, "read the state of per-user MFA of however many people one by one, if the tenant does not tell it in bulk; goes on where it was")
+	var events target
+	events.flags(c)
+	c.RunE = onBoard(env, &events, func(ctx context.Context, b *board, args []string) error {
+		f, err := readPolicy(args[0])
 		if err != nil {
 			return err
 		}
@@ -211,7 +281,9 @@ func newPolicyPlan(env []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p, err := b.planner().Plan(ctx, policy.Request{File: f, Text: text, Snapshot: s, Accept: accept, Failures: true})
+		planner := b.planner()
+		planner.Reads = b.reads(many)
+		p, err := planner.Plan(ctx, policy.Request{File: f, Snapshot: s, Accept: accept, Watch: b.watch})
 		if err != nil {
 			return about(args[0], err)
 		}
@@ -354,18 +426,22 @@ func effect(e policy.Effect) string {
 
 func newPolicyApply(env []string) *cobra.Command {
 	var (
-		reason string
-		yes    bool
+		reason        string
+		yes, takeOver bool
 	)
 	c := &cobra.Command{
 		Use: "apply PLAN-FILE", Short: "Apply a plan up to its next pause, or, without --yes, show it", Args: checked(cobra.ExactArgs(1)),
 		Long: "Apply the plan that mfaflow policy plan -o wrote, and no other: nothing is written when the tenant is no longer as it was\n" +
 			"planned, or when somebody would by now be locked out. What every object was is kept before it is written.\n\n" +
 			"A plan with waves ends at each pause and says when it goes on; give the same command again then. It goes on after Ctrl-C,\n" +
-			"a crash or an error too, and does nothing twice.",
+			"a crash or an error too, and does nothing twice. Of several at once, with the runs in one folder or bucket, one applies; the\n" +
+			"others are told who that is, and until when: one that was killed holds the tenant for three minutes.",
 		Example: "  mfaflow policy apply rollout.plan\n  mfaflow policy apply rollout.plan --reason 'MFA for everybody, CHG-1234' --yes",
 	}
 	changing(c, &reason, &yes)
+	c.Flags().BoolVar(&takeOver, "take-over", false, "take the tenant from another process that is applying a plan and is known to be dead")
+	var events target
+	events.flags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		var p policy.Plan
 		text, err := os.ReadFile(args[0])
@@ -389,8 +465,8 @@ func newPolicyApply(env []string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return onBoard(env, func(ctx context.Context, b *board, _ []string) error {
-			return b.apply(ctx, p, operator, reason)
+		return onBoard(env, &events, func(ctx context.Context, b *board, _ []string) error {
+			return b.apply(ctx, p, operator, reason, takeOver)
 		})(cmd, args)
 	}
 	return jsonFlag(c)
@@ -406,7 +482,13 @@ func whoami() (string, error) {
 	return u.Username, nil
 }
 
-func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason string) (err error) {
+// claimant is this process. A machine without a name is told by its process alone.
+func claimant() policy.Claimant {
+	host, _ := os.Hostname()
+	return policy.Claimant{Host: host, PID: os.Getpid()}
+}
+
+func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason string, takeOver bool) (err error) {
 	path := filepath.Join(string(b.folder), filepath.FromSlash(auditLog))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -418,8 +500,8 @@ func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason strin
 	defer func() { err = errors.Join(err, log.Close()) }()
 	steps := map[int]bool{}
 	engine := policy.Engine{
-		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.snapshot, Now: time.Now, Sleep: pause.For,
-		Watch: policy.Watch{Failures: b.tenant.MFAFailures}, Audit: audit.NewWriter(log, "policy"),
+		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.reading, Claimant: claimant(), TakeOver: takeOver, Reads: b.reads(false), Now: time.Now, Sleep: pause.For,
+		Watch: b.watch, Audit: audit.NewWriter(log, "policy"),
 		Progress: func(at policy.Progress) {
 			if !b.json && !steps[at.Step] {
 				steps[at.Step] = true
@@ -462,7 +544,7 @@ func newPolicyRollback(env []string) *cobra.Command {
 		Example: "  mfaflow policy rollback\n  mfaflow policy rollback 20261123T080000.000000000Z-3f2a91c0 -o back.plan\n  mfaflow policy apply back.plan --reason 'CHG-1234 taken back' --yes",
 	}
 	planFlags(c, &file, &accept, &reveal)
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
+	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, args []string) error {
 		runs, err := policy.Runs(ctx, b.store)
 		if err != nil {
 			return err
@@ -536,8 +618,8 @@ func newPolicyDrift(env []string) *cobra.Command {
 		Long:    fmt.Sprintf("Show what of the tenant differs from a file. The exit code is 0 when nothing does, and %d when something does.", exitDiffers),
 		Example: "  mfaflow policy drift policy.yaml",
 	}
-	c.RunE = onBoard(env, func(ctx context.Context, b *board, args []string) error {
-		f, _, err := readPolicy(args[0])
+	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, args []string) error {
+		f, err := readPolicy(args[0])
 		if err != nil {
 			return err
 		}

@@ -2,16 +2,21 @@ package cli_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mfaflow/pkg/audit"
+	"mfaflow/pkg/files"
 	"mfaflow/pkg/policy"
+	"mfaflow/pkg/posture"
 )
 
 const everybodyAnswers = `
@@ -127,6 +132,39 @@ func TestPolicyIsAppliedAndTakenBack(t *testing.T) {
 	if want := []string{"registration-campaign", "conditional-access", "conditional-access", "conditional-access", "conditional-access", "per-user-mfa"}; !slices.Equal(did, want) {
 		t.Errorf("%v", did)
 	}
+}
+
+// While somebody applies a plan, another apply is told who does and until when, and
+// takes over from whoever is known to be dead.
+func TestPolicyIsAppliedByOne(t *testing.T) {
+	env := onTenant(t)
+	dir := strings.TrimPrefix(env[0], "XDG_RUNTIME_DIR=")
+	plan := filepath.Join(t.TempDir(), "a.plan")
+	ok(t, env, 0, "policy", "plan", write(t, "policy.yaml", everybodyAnswers), "-o", plan)
+	text, err := os.ReadFile(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p policy.Plan
+	if err := json.Unmarshal(text, &p); err != nil {
+		t.Fatal(err)
+	}
+	other := policy.Engine{
+		Store: files.Folder(filepath.Join(dir, "reports")), Now: time.Now, Claimant: policy.Claimant{Host: "server.contoso.example", PID: 4711},
+		Snapshot: func(context.Context, func(context.Context) error) (posture.Snapshot, error) {
+			r := run(t, "", env, "policy", "apply", plan, "--yes", "--reason", "me too")
+			if r.code != 1 || !strings.Contains(r.stderr, "a plan is being applied to this tenant, by ada on server.contoso.example (process 4711) since ") || !strings.Contains(r.stderr, "\nTry: the same command when that one has ended; --take-over if") {
+				t.Errorf("%+v", r)
+			}
+			contains(t, ok(t, env, 0, "policy", "rollback"), "0 of 6")
+			contains(t, ok(t, env, 0, "policy", "apply", plan, "--yes", "--reason", "ada is on leave", "--take-over"), "Done: 6 steps")
+			return posture.Snapshot{}, context.Canceled
+		},
+	}
+	if _, err := other.Apply(t.Context(), p, "ada", "first"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	contains(t, ok(t, env, 0, "policy", "rollback"), "6 of 6")
 }
 
 // Whom it would harm is shown, by name when asked to, and taken upon oneself by name.

@@ -25,6 +25,7 @@ import (
 	"mfaflow/pkg/files"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/operateapi"
+	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/readiness"
 )
@@ -240,7 +241,7 @@ func openTenant(cfg config.ReadinessTool, transport *http.Transport) (*graph.Cli
 }
 
 // reportStore is the configured folder or bucket, or a folder of the user's for this tenant.
-func reportStore(cfg config.ReadinessTool, env []string) (readiness.Store, error) {
+func reportStore(cfg config.ReadinessTool, env []string) (policy.Store, error) {
 	bucket, prefix, ok := cfg.ReportsURL.Bucket()
 	if !ok {
 		return reportFolder(cfg, env)

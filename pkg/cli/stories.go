@@ -51,7 +51,11 @@ func (l *local) playStory(ctx context.Context, x stack.Story) error {
 	playing, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	person, _ := l.Find(x.Person)
-	l.trail.follow("identity-worker", person.ID, string(x.Type))
+	lane := person.ID
+	if x.Type.IsTenantWide() {
+		lane = event.TenantLane
+	}
+	l.trail.follow("identity-worker", lane, string(x.Type))
 	l.trail.forget()
 	ended := make(chan struct{})
 	go func() {
@@ -59,7 +63,7 @@ func (l *local) playStory(ctx context.Context, x stack.Story) error {
 		for {
 			select {
 			case o := <-l.trail.settled:
-				if o.Lane != person.ID || o.Type != string(cmp.Or(x.Becomes, x.Type)) {
+				if o.Lane != lane || o.Type != string(cmp.Or(x.Becomes, x.Type)) {
 					continue
 				}
 				if o.Outcome != string(ledger.Done) && !strings.HasPrefix(o.Outcome, "waiting") {

@@ -89,14 +89,21 @@ func (s *stuck) ended(key string) (n int) {
 	return n
 }
 
-func startStuck(t *testing.T) *stuck {
+// builtTool is the folder of the functions with the tool in it.
+func builtTool(t *testing.T) string {
 	t.Helper()
-	s := &stuck{bin: built(t), log: map[string]*bytes.Buffer{}, lines: make(chan struct{}, 1)}
-	c := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", filepath.Join(s.bin, "mfaflow"), "./pkg/cmd/mfaflow")
+	bin := built(t)
+	c := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", filepath.Join(bin, "mfaflow"), "./pkg/cmd/mfaflow")
 	c.Dir, c.Env = "../..", append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return bin
+}
+
+func startStuck(t *testing.T) *stuck {
+	t.Helper()
+	s := &stuck{bin: builtTool(t), log: map[string]*bytes.Buffer{}, lines: make(chan struct{}, 1)}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var err error

@@ -145,6 +145,9 @@ type Planning struct {
 	OnMove              Response      `split_words:"true" default:"record" desc:"What follows employee.mover, as above"`
 	Requirements        Requirements  `desc:"What mfa.requirement.set can require, as JSON: {\"phishing-resistant\": {\"group\": \"<object id>\", \"methods\": [\"fido2\", \"windowsHelloForBusiness\"]}}; a Conditional Access policy demands it of the group"`
 	MoveRequirements    Moves         `split_words:"true" desc:"Requirements of new roles and departments, by HR's names of them, as JSON: {\"Domain Administrator\": \"phishing-resistant\"}"`
+	MethodPolicy        bool          `split_words:"true" default:"false" desc:"Let mfa.method.policy change the tenant's authentication methods policy; identity-worker then needs Policy.ReadWrite.AuthenticationMethod and MFAFLOW_REPORTS_URL of readiness-report"`
+	SnapshotMaxAge      time.Duration `split_words:"true" default:"26h" desc:"How old the snapshot of readiness-report may be that a change of the policy is judged by, 1h to 720h"`
+	ReportsURL          ReportsURL    `split_words:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix; readiness-report needs it"`
 	ReportOnly          bool          `split_words:"true" default:"false" desc:"Write what would have been done to accounts, and do none of it"`
 	PassOpensAt         TimeOfDay     `split_words:"true" default:"07:30" desc:"Local time of the start date at which a pass opens"`
 	DefaultTimeZone     TimeZone      `split_words:"true" required:"true" desc:"IANA time zone of people whose event names none"`
@@ -297,6 +300,13 @@ func (c Planning) check(p *SettingsError) {
 	p.duration("PASS_LIFETIME", c.PassLifetime, 10*time.Minute, 43200*time.Minute)
 	if c.PassLifetime%time.Minute != 0 {
 		p.add("PASS_LIFETIME", "is not a whole number of minutes")
+	}
+	p.duration("SNAPSHOT_MAX_AGE", c.SnapshotMaxAge, time.Hour, 30*24*time.Hour)
+	switch {
+	case c.ReportsURL != "":
+		c.ReportsURL.check(p)
+	case c.MethodPolicy:
+		p.add("REPORTS_URL", "is required with "+prefix+"_METHOD_POLICY: that of readiness-report")
 	}
 	for _, requirement := range c.MoveRequirements {
 		if _, known := c.Requirements[requirement]; !known {
@@ -470,7 +480,7 @@ func (c Planning) Plan() plan.Settings {
 		MaxAge: c.MaxEventAge, SettleWindow: c.SettleWindow,
 		OnRiskySignIn: plan.Response(c.OnRiskySignIn), OnSessionRevoked: plan.Response(c.OnSessionRevoked),
 		OnCredentialChanged: plan.Response(c.OnCredentialChanged), OnMove: plan.Response(c.OnMove),
-		Requirements: c.Requirements, MoveRequirements: c.MoveRequirements,
+		Requirements: c.Requirements, MoveRequirements: c.MoveRequirements, MethodPolicy: c.MethodPolicy,
 		ProtectedAccounts: c.ProtectedAccounts, ProtectRoleHolders: c.ProtectRoleHolders,
 	}
 }

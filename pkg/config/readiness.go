@@ -71,7 +71,7 @@ type ReadinessReport struct {
 	FlagsQueue string `split_words:"true" default:"flags" desc:"Queue of what a human must look at"`
 	Locking
 	Readiness
-	ReportsURL        ReportsURL    `split_words:"true" required:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix"`
+	ReportsURL        ReportsURL    `split_words:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix; readiness-report needs it"`
 	PolicyFile        string        `split_words:"true" desc:"Path of the policy file that the tenant is managed by; what differs from it is flagged"`
 	ReadinessInterval time.Duration `split_words:"true" default:"24h" desc:"Time between two reports, 1h to 720h; a run in between goes on with an unfinished one"`
 }
@@ -84,7 +84,11 @@ func (c *ReadinessReport) problems() SettingsError {
 	p.queues([]string{"FLAGS_QUEUE"}, c.FlagsQueue)
 	c.Locking.check(&p)
 	c.Readiness.check(&p)
-	c.ReportsURL.check(&p)
+	if c.ReportsURL == "" {
+		p.add("REPORTS_URL", "is required")
+	} else {
+		c.ReportsURL.check(&p)
+	}
 	p.duration("READINESS_INTERVAL", c.ReadinessInterval, time.Hour, 30*24*time.Hour)
 	return p
 }
@@ -95,7 +99,7 @@ type ReadinessTool struct {
 	App
 	Directory
 	Readiness
-	ReportsURL ReportsURL `split_words:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix"`
+	ReportsURL ReportsURL `split_words:"true" desc:"Where reports, their history and unfinished work are kept: file:///folder or s3://bucket/prefix; readiness-report needs it"`
 }
 
 func (c *ReadinessTool) problems() SettingsError {

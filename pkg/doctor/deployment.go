@@ -72,6 +72,8 @@ type Function struct {
 	BreakGlass []identity.UserID
 	// Requires is true when it can require stronger methods of people.
 	Requires bool
+	// MethodPolicy is true when events can make it change the authentication methods policy.
+	MethodPolicy bool
 	// Sender is the mailbox that the function sends from; empty when it sends none.
 	Sender string
 	// Polls are what it asks the tenant for.

@@ -126,18 +126,22 @@ func TestPermissionsAreThoseOfTheDeployment(t *testing.T) {
 		t.Fatal(err)
 	}
 	var deployed struct {
-		Functions map[string]struct{ Graph, Exchange []string }
+		Functions map[string]struct {
+			Graph, Exchange []string
+			MethodPolicy    struct{ Graph []string }
+		}
 	}
 	if err := json.Unmarshal(text, &deployed); err != nil {
 		t.Fatal(err)
 	}
 	for name, f := range deployed.Functions {
+		f.Graph = append(f.Graph, f.MethodPolicy.Graph...)
 		for i := -1; i < len(f.Graph); i++ {
 			granted := slices.Clone(f.Graph)
 			if i >= 0 {
 				granted = slices.Delete(granted, i, i+1)
 			}
-			fn := doctor.Function{Name: name, Requires: true, App: granting{list: granted}, Polls: []sweep.Poll{sweep.PollDetections, sweep.PollEmployment, sweep.PollRiskyUsers, sweep.PollSignIns}}
+			fn := doctor.Function{Name: name, Requires: true, MethodPolicy: true, App: granting{list: granted}, Polls: []sweep.Poll{sweep.PollDetections, sweep.PollEmployment, sweep.PollRiskyUsers, sweep.PollSignIns}}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			for _, r := range doctor.Examine(ctx, doctor.Deployment{Functions: []doctor.Function{fn}, Now: time.Now}) {

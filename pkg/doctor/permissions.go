@@ -40,6 +40,7 @@ func needs(function string) []need {
 			{permission: "User.EnableDisableAccount.All"}, {permission: "User.RevokeSessions.All"},
 			{permission: "User-PasswordProfile.ReadWrite.All"}, {permission: "IdentityRiskyUser.Read.All"},
 			{permission: "GroupMember.ReadWrite.All", unless: func(f *Function) bool { return !f.Requires }},
+			{permission: "Policy.ReadWrite.AuthenticationMethod", unless: func(f *Function) bool { return !f.MethodPolicy }},
 		}
 	case "tenant-sweep":
 		return []need{

@@ -52,6 +52,15 @@ type Event struct {
 	UserID identity.UserID
 }
 
+// Lane is the lane that the event belongs to once the router has seen it: its person's, or
+// that of the tenant. Empty before.
+func (e Event) Lane() string {
+	if e.Type.IsTenantWide() {
+		return TenantLane
+	}
+	return string(e.UserID)
+}
+
 // Requester is who asked for the event, in whatever form the sender names people;
 // empty when the event does not say.
 func (e Event) Requester() string {

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -91,4 +92,24 @@ func (e Event) MFA() (MFA, error) {
 		return MFA{}, fmt.Errorf("%w: %s is no MFA event", ErrBadData, e.Type)
 	}
 	return decodeData[MFA](e)
+}
+
+// PolicyChange is the data of mfa.method.policy.
+type PolicyChange struct {
+	RequestedBy string `json:"requestedBy"`
+	Ticket      string `json:"ticket,omitempty"`
+	// Policy is the part of a policy file that lives in the authentication methods policy,
+	// which package policy reads.
+	Policy json.RawMessage `json:"policy"`
+	// Digest is that of the plan of this file which somebody has reviewed; empty when
+	// nobody has.
+	Digest string `json:"digest,omitempty"`
+}
+
+// PolicyChange decodes the data of mfa.method.policy.
+func (e Event) PolicyChange() (PolicyChange, error) {
+	if e.Type != MethodPolicy {
+		return PolicyChange{}, fmt.Errorf("%w: %s is no change of the policy", ErrBadData, e.Type)
+	}
+	return decodeData[PolicyChange](e)
 }

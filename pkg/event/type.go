@@ -27,6 +27,7 @@ const (
 	TemporarilyBlocked Type = "mfa.temporarily-blocked"
 	Reregister         Type = "mfa.reregister"
 	RequirementSet     Type = "mfa.requirement.set"
+	MethodPolicy       Type = "mfa.method.policy"
 	RiskUser           Type = "risk.user"
 	RiskSignIn         Type = "risk.sign-in"
 	AccountLocked      Type = "account.locked"
@@ -44,7 +45,7 @@ const Operator = "operator"
 
 var types = [...]Type{
 	Joiner, StartDateChanged, Mover, Leaver, LastDayChanged, Cancelled, Rehire, Ref,
-	DeviceLost, DeviceStolen, AccessLost, CodesUnrequested, CodesNotReceived, TemporarilyBlocked, Reregister, RequirementSet,
+	DeviceLost, DeviceStolen, AccessLost, CodesUnrequested, CodesNotReceived, TemporarilyBlocked, Reregister, RequirementSet, MethodPolicy,
 	RiskUser, RiskSignIn, AccountLocked, AccountChanged, SessionRevoked, CredentialChanged,
 }
 
@@ -103,8 +104,17 @@ func (t Type) IsStatement() bool {
 // often enough causes any number of such events.
 func (t Type) IsRepeatable() bool { return t == AccountChanged || t == AccountLocked }
 
+// TenantLane is the lane of events that are about the tenant and nobody in it. It is no
+// GUID, so that it is nobody's.
+const TenantLane = "tenant"
+
+// IsTenantWide reports whether the event is about the whole tenant: its subject is the id
+// of the tenant, its data names no person, and its lane is TenantLane.
+func (t Type) IsTenantWide() bool { return t == MethodPolicy }
+
 // Scope is the set of event types a source may send. An entry is a full type or
-// a family such as "employee.*". The zero value allows nothing.
+// a family such as "employee.*". A family does not hold what is tenant-wide: whoever
+// reports lost phones does not thereby decide for everybody. The zero value allows nothing.
 type Scope []string
 
 // ParseScope refuses entries that match no known type.
@@ -121,7 +131,7 @@ func ParseScope(entries []string) (Scope, error) {
 func (s Scope) Allows(t Type) bool {
 	for _, e := range s {
 		family, wild := strings.CutSuffix(e, ".*")
-		if e == string(t) || wild && strings.HasPrefix(string(t), family+".") {
+		if e == string(t) || wild && !t.IsTenantWide() && strings.HasPrefix(string(t), family+".") {
 			return true
 		}
 	}

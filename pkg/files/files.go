@@ -12,10 +12,11 @@ import (
 	"slices"
 	"strings"
 
+	"mfaflow/pkg/policy"
 	"mfaflow/pkg/readiness"
 )
 
-var _ readiness.Store = Folder("")
+var _ policy.Store = Folder("")
 
 // Folder is a store in the folder of that path. It is made when something is put, with
 // mode 0700; files have mode 0600. A file is replaced at once or not at all, also when the
@@ -36,6 +37,25 @@ func (f Folder) path(name string) (string, error) {
 
 // Put writes beside the file and renames.
 func (f Folder) Put(ctx context.Context, name string, data []byte) error {
+	return f.write(ctx, name, data, os.Rename)
+}
+
+// Create writes beside the file and links, which fails when there is one: readiness.ErrExists.
+func (f Folder) Create(ctx context.Context, name string, data []byte) error {
+	err := f.write(ctx, name, data, func(whole, path string) error {
+		if err := os.Link(whole, path); err != nil {
+			return err
+		}
+		return os.Remove(whole)
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", name, readiness.ErrExists)
+	}
+	return err
+}
+
+// write has a file that is whole take its place.
+func (f Folder) write(ctx context.Context, name string, data []byte, place func(whole, path string) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -55,7 +75,7 @@ func (f Folder) Put(ctx context.Context, name string, data []byte) error {
 		err = whole.Sync()
 	}
 	if err = errors.Join(err, whole.Close()); err == nil {
-		err = os.Rename(whole.Name(), path)
+		err = place(whole.Name(), path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(whole.Name()))

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"mfaflow/pkg/files"
@@ -44,6 +45,41 @@ func TestFilesAreKept(t *testing.T) {
 		if info.Mode().Perm() != mode {
 			t.Errorf("%s has mode %s", path, info.Mode())
 		}
+	}
+}
+
+// Of all who create a file one does, and the others do not change it.
+func TestOneCreates(t *testing.T) {
+	f := files.Folder(t.TempDir())
+	var (
+		all     sync.WaitGroup
+		created atomic.Int32
+		by      atomic.Int32
+	)
+	for i := range int32(16) {
+		all.Go(func() {
+			switch err := f.Create(t.Context(), "a/claim", []byte{byte(i)}); {
+			case err == nil:
+				created.Add(1)
+				by.Store(i)
+			case !errors.Is(err, readiness.ErrExists):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if data, err := f.Get(t.Context(), "a/claim"); err != nil || created.Load() != 1 || len(data) != 1 || int32(data[0]) != by.Load() {
+		t.Errorf("%v of %d, created %d times, %v", data, by.Load(), created.Load(), err)
+	}
+	if names, err := f.List(t.Context(), ""); err != nil || !slices.Equal(names, []string{"a/claim"}) {
+		t.Errorf("%v, %v", names, err)
+	}
+	entries, err := os.ReadDir(filepath.Join(string(f), "a"))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if err := f.Create(t.Context(), "../a", nil); err == nil || errors.Is(err, readiness.ErrExists) {
+		t.Error(err)
 	}
 }
 

@@ -3,6 +3,8 @@ package flag
 import (
 	"maps"
 	"slices"
+
+	"mfaflow/pkg/event"
 )
 
 // Cause says what is wrong. The zero value is invalid.
@@ -179,6 +181,26 @@ func Causes() []Cause { return slices.Sorted(maps.Keys(texts)) }
 func (c Cause) Valid() bool {
 	_, ok := texts[c]
 	return ok
+}
+
+// keepsOut are the causes that say that a person does not get in, or that the help desk was
+// asked because of how they prove who they are.
+var keepsOut = []Cause{
+	SmartLockout, MaliciousAddress, AccountDisabled, RiskBlock, ConditionalAccessBlock, PassUnusable, NoUsableMethod, TooManyAttempts, TemporarilyBlocked,
+	CodesUnrequested, CodesNotReceived, DeviceLost, DeviceStolen, Locked, LockedOnPremises,
+}
+
+// helpDesk are the events of the help desk, and those of locked accounts, whatever became of
+// them: one that is held or that came too late was a call for help all the same.
+var helpDesk = []event.Type{
+	event.DeviceLost, event.DeviceStolen, event.AccessLost, event.CodesUnrequested, event.CodesNotReceived, event.TemporarilyBlocked,
+	event.Reregister, event.AccountLocked,
+}
+
+// KeptOut reports whether the flag says that a person does not get in, or called the help
+// desk about it.
+func (f Flag) KeptOut() bool {
+	return slices.Contains(keepsOut, f.Cause) || slices.Contains(helpDesk, event.Type(f.Type))
 }
 
 // Title is what happened, in a few words; empty for an unknown cause.

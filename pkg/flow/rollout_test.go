@@ -12,9 +12,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	azpolicy "github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -44,6 +47,23 @@ type campus struct {
 	open map[graphsim.Attempt]bool
 	// given up by the operator.
 	accepted map[string]bool
+	reads    *policy.Reads
+	// process is the one that applies, if it is to die.
+	process *mortal
+}
+
+// mortalStore is the store of such a process.
+type mortalStore struct {
+	files.Folder
+	m *mortal
+}
+
+func (s mortalStore) Put(ctx context.Context, name string, data []byte) error {
+	return s.m.step(func() error { return s.Folder.Put(ctx, name, data) })
+}
+
+func (s mortalStore) Create(ctx context.Context, name string, data []byte) error {
+	return s.m.step(func() error { return s.Folder.Create(ctx, name, data) })
 }
 
 // nothing is a tenant that asks for MFA by per-user MFA alone.
@@ -76,10 +96,10 @@ func newCampus(t *testing.T, tenant *graphsim.Tenant) *campus {
 	id, secret := server.App("tenant-administrator")
 	c.client, err = graph.New(graph.Options{
 		BaseURL: server.URL(), Transport: watched{transport, c},
-		Credential: uncached{azauth.Settings{
+		Credential: &asked{from: uncached{azauth.Settings{
 			TenantID: server.TenantID(), ClientID: id, ClientSecret: identity.NewSecret(secret),
 			AuthorityHost: server.AuthorityURL(), DisableInstanceDiscovery: true, HTTPClient: &http.Client{Transport: transport},
-		}},
+		}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -92,13 +112,31 @@ func newCampus(t *testing.T, tenant *graphsim.Tenant) *campus {
 	return c
 }
 
+// asked keeps its first token: the clock of a campus stands still, so that none ever ends.
+type asked struct {
+	from  uncached
+	mu    sync.Mutex
+	token azcore.AccessToken
+}
+
+func (a *asked) GetToken(ctx context.Context, o azpolicy.TokenRequestOptions) (azcore.AccessToken, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.token.Token != "" {
+		return a.token, nil
+	}
+	var err error
+	a.token, err = a.from.GetToken(ctx, o)
+	return a.token, err
+}
+
 // watched asks the tenant who is locked out after every request that may have changed it.
 type watched struct {
 	next   http.RoundTripper
 	campus *campus
 }
 
-func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w watched) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 	changes := r.Method != http.MethodGet && (strings.HasPrefix(r.URL.Path, "/v1.0/") || strings.HasPrefix(r.URL.Path, "/beta/"))
 	if changes && strings.HasSuffix(r.URL.Path, "/$batch") {
 		body, err := io.ReadAll(r.Body)
@@ -108,10 +146,26 @@ func (w watched) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		changes = bytes.Contains(body, []byte(`"method":"PATCH"`)) // else it only reads
 	}
-	answer, err := w.next.RoundTrip(r)
-	if changes {
-		w.campus.writes++
-		w.campus.nobodyLockedOut(r.Method + " " + r.URL.Path)
+	send := func() (err error) {
+		answer, err = w.next.RoundTrip(r)
+		if changes {
+			w.campus.writes++
+			w.campus.nobodyLockedOut(r.Method + " " + r.URL.Path)
+		}
+		return err
+	}
+	switch m := w.campus.process; {
+	case m == nil:
+		err = send()
+	case changes:
+		err = m.step(send)
+	case m.dead:
+		return nil, errKilled
+	default:
+		err = send()
+	}
+	if err != nil && answer != nil {
+		return nil, errors.Join(err, answer.Body.Close())
 	}
 	return answer, err
 }
@@ -156,20 +210,27 @@ func (c *campus) sleep(context.Context, time.Duration) error {
 
 func (c *campus) snapshot(ctx context.Context) (posture.Snapshot, error) {
 	return readiness.Gatherer{
-		Tenant: c.client, Store: c.store, BreakGlass: breakGlass(c.server), Now: func() time.Time { return t0 }, Sleep: c.sleep,
+		Tenant: c.client, BreakGlass: breakGlass(c.server), Now: func() time.Time { return t0 }, Sleep: c.sleep,
 	}.Snapshot(ctx)
 }
 
+func (c *campus) reading(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error) {
+	s, err := c.snapshot(ctx)
+	return s, errors.Join(err, alive(ctx))
+}
+
 func (c *campus) planner() policy.Planner {
-	return policy.Planner{Tenant: c.client, Groups: c.client, Now: func() time.Time { return c.now }}
+	return policy.Planner{Tenant: c.client, Groups: c.client, Now: func() time.Time { return c.now }, Reads: c.reads}
 }
 
 func (c *campus) engine() policy.Engine {
 	return policy.Engine{
-		Tenant: c.client, Groups: c.client, Store: c.store, Snapshot: c.snapshot, Now: func() time.Time { return c.now }, Sleep: c.sleep,
-		Watch: policy.Watch{Failures: c.client.MFAFailures},
+		Tenant: c.client, Groups: c.client, Store: c.store, Snapshot: c.reading, Now: func() time.Time { return c.now }, Sleep: c.sleep,
+		Watch: c.watch(), Reads: c.reads,
 	}
 }
+
+func (c *campus) watch() policy.Watch { return policy.Watch{Failures: c.client.MFAFailures} }
 
 func (c *campus) plan(text string, accept ...string) policy.Plan {
 	c.t.Helper()
@@ -181,7 +242,7 @@ func (c *campus) plan(text string, accept ...string) policy.Plan {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p, err := c.planner().Plan(c.t.Context(), policy.Request{File: f, Text: []byte(text), Snapshot: s, Accept: accept, Failures: true})
+	p, err := c.planner().Plan(c.t.Context(), policy.Request{File: f, Snapshot: s, Accept: accept, Watch: c.watch()})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -441,10 +502,7 @@ func TestRolloutThroughFaults(t *testing.T) {
 			if hits := c.server.Faults()[0].Hits; hits == 0 {
 				t.Error("the fault never struck")
 			}
-			if d := cmp.Diff(want, c.settings(), cmpopts.EquateEmpty(), cmp.FilterPath(func(p cmp.Path) bool {
-				k, ok := p.Last().(cmp.MapIndex)
-				return ok && slices.Contains([]string{"id", "createdDateTime", "modifiedDateTime"}, k.Key().String())
-			}, cmp.Ignore())); d != "" {
+			if d := cmp.Diff(want, c.settings(), cmpopts.EquateEmpty(), made); d != "" {
 				t.Errorf("(-want +got)\n%s", d)
 			}
 		})
@@ -481,62 +539,132 @@ func TestRolloutMeetsSomebodyElse(t *testing.T) {
 	}
 }
 
-// A run that is killed goes on to the same end, and what it had done by then is taken back
-// as well as a whole one.
-func TestRolloutIsKilled(t *testing.T) {
-	for n := 1; ; n += 3 {
-		c := sampleFromNothing(t)
-		before := c.settings()
-		p := c.plan(toConditionalAccess)
-		ctx, kill := context.WithCancel(t.Context())
-		engine := c.engine()
-		writes := 0
-		engine.Progress = func(at policy.Progress) {
-			if at.Write > 0 {
-				if writes++; writes == n {
-					kill()
+// A run that is killed right before or right after any write to the tenant and any file that
+// it keeps goes on to the same end by the same command, and what it had done by then is
+// taken back as well as a whole one. Nobody is locked out at any time.
+func TestRolloutIsKilledAnywhere(t *testing.T) {
+	reference := sampleFromNothing(t)
+	if _, err := reference.apply(reference.plan(toConditionalAccess), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := reference.settings()
+	steps := make([]int, 2)
+	t.Run("at", func(t *testing.T) {
+		for k, late := range []bool{false, true} {
+			t.Run([]string{"before", "after"}[k], func(t *testing.T) {
+				t.Parallel()
+				for steps[k] = 0; !t.Failed() && dies(t, want, steps[k], late); {
+					steps[k]++
 				}
-			}
+			})
 		}
-		var err error
-		var out policy.Outcome
-		for err == nil && !out.Done() || out.Of == 0 {
-			out, err = engine.Apply(ctx, p, "op", "r")
-			if !out.PausedUntil.IsZero() {
-				c.now = out.PausedUntil
-			}
-			if out.Of == 0 {
-				break
-			}
+	})
+	t.Logf("killed at %d steps, of them %d requests that write", steps[0]+steps[1], reference.writes)
+	if steps[0] != steps[1] || steps[0] < reference.writes {
+		t.Errorf("%v steps, of them %d writes to the tenant", steps, reference.writes)
+	}
+}
+
+// dies has the process that applies die at a step, and judges what is made of it; false when
+// it lived to the end.
+func dies(t *testing.T, want map[string]any, step int, late bool) bool {
+	t.Helper()
+	c := sampleFromNothing(t)
+	before := c.settings()
+	p := c.plan(toConditionalAccess)
+	if !c.killed(p, &mortal{left: step, late: late}) {
+		return false
+	}
+	c.now = c.now.Add(4 * time.Minute) // until the claim of the dead one has ended
+	if (step%2 == 0) != late {
+		if out, err := c.apply(p, nil); err != nil || !out.Done() {
+			t.Fatalf("killed at %d: %+v, %v", step, out, err)
 		}
-		kill()
-		if err == nil {
-			if n < 8 {
-				t.Errorf("only %d writes", n)
-			}
-			return
+		if d := cmp.Diff(want, c.settings(), cmpopts.EquateEmpty(), made); d != "" {
+			t.Errorf("killed at %d (-want +got)\n%s", step, d)
 		}
-		if !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
-		if n%2 == 0 {
-			if out, err = c.apply(p, nil); err != nil || !out.Done() {
-				t.Fatalf("killed after %d: %+v, %v", n, out, err)
-			}
-			if again := c.plan(toConditionalAccess); !again.Empty() {
-				t.Errorf("killed after %d: %+v", n, again.Steps)
-			}
-			continue
-		}
-		back := c.rollback(out.Run)
+		return true
+	}
+	list, err := policy.Runs(t.Context(), c.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range list { // none if it died before it began one
+		back := c.rollback(r.ID)
 		if len(back.Refusals) > 0 {
-			t.Fatalf("killed after %d: %+v", n, back.Refusals)
+			t.Fatalf("killed at %d: %+v", step, back.Refusals)
 		}
 		if _, err := c.apply(back, nil); err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(before, c.settings(), cmpopts.EquateEmpty()); d != "" {
-			t.Errorf("killed after %d: rollback (-before +after)\n%s", n, d)
+	}
+	if d := cmp.Diff(before, c.settings(), cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("killed at %d: rollback (-before +after)\n%s", step, d)
+	}
+	return true
+}
+
+// made is what the directory makes up of a policy.
+var made = cmp.FilterPath(func(p cmp.Path) bool {
+	k, ok := p.Last().(cmp.MapIndex)
+	return ok && slices.Contains([]string{"id", "createdDateTime", "modifiedDateTime"}, k.Key().String())
+}, cmp.Ignore())
+
+// killed applies a plan with a process that may die; false when it lived to the end.
+func (c *campus) killed(p policy.Plan, m *mortal) bool {
+	c.t.Helper()
+	ctx, kill := context.WithCancel(c.t.Context())
+	defer kill()
+	c.process = m
+	defer func() { c.process = nil }()
+	engine := c.engine()
+	engine.Store = mortalStore{c.store, m}
+	engine.Sleep = func(ctx context.Context, d time.Duration) error {
+		if m.dead {
+			kill() // of what is being tried again
+		}
+		return errors.Join(ctx.Err(), c.sleep(ctx, d))
+	}
+	for {
+		out, err := engine.Apply(ctx, p, "op@contoso.example", "rollout")
+		switch {
+		case m.dead: // with an error, unless all that was left was to release the claim
+			return true
+		case err != nil:
+			c.t.Fatal(err)
+		case out.Done():
+			return false
+		}
+		c.now = out.PausedUntil
+	}
+}
+
+// A tenant that tells states of per-user MFA of one person at a time only is migrated all the
+// same, however many people it has.
+func TestRolloutOfATenantThatTellsNothingInBulk(t *testing.T) {
+	const file = "breakGlass: {none: lab}\nperUserMfa: [{state: disabled, for: {all: true}}]\n"
+	tenant := nothing(graphsim.Generate(graphsim.GenerateOptions{Users: 1100, Seed: 3, Now: t0}))
+	tenant.Behaviour.PerUserMFA = graphsim.PerUserRefused
+	c := newCampus(t, tenant)
+	c.reads = &policy.Reads{Store: c.store, Now: func() time.Time { return c.now }, Sleep: c.sleep}
+	if p := c.plan(file); len(p.Refusals) != 1 || !strings.Contains(p.Refusals[0].Detail, "--per-user-reads") {
+		t.Fatalf("%+v", p.Refusals)
+	}
+	c.reads.Many = true
+	p := c.plan(file, "locked-out", "program", "only-method", "fact-missing")
+	if len(p.Refusals) > 0 {
+		t.Fatalf("%+v", p.Refusals)
+	}
+	c.reads.Many = false
+	for _, u := range c.server.Users() {
+		c.accepted[u.ID] = true
+	}
+	if out, err := c.apply(p, nil); err != nil || !out.Done() {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	for _, u := range c.server.Users() {
+		if u.PerUserMFA != "" && u.PerUserMFA != "disabled" {
+			t.Errorf("%s: %s", u.UserPrincipalName, u.PerUserMFA)
 		}
 	}
 }

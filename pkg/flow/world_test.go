@@ -127,7 +127,7 @@ func newWorld(t *testing.T) *world {
 	handler, err := ingest.New(ingest.Options{
 		Prefix: "/hr/",
 		Sources: []ingest.Source{
-			source("hr", "employee.*"), source("helpdesk", "mfa.*"), source("risk", "risk.*", "account.*", "session.*", "credential.*"),
+			source("hr", "employee.*"), source("helpdesk", "mfa.*", "mfa.method.policy"), source("risk", "risk.*", "account.*", "session.*", "credential.*"),
 		},
 		Catalog: schemas, Sender: w.client, Clock: w.clock.Now, Logger: log, InboundQueue: "inbound", QuarantineQueue: "quarantine",
 	})

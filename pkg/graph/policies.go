@@ -192,7 +192,7 @@ func (c *Client) Calls(w policy.Write) []policy.Call {
 	if w.Kind == policy.KindPerUser {
 		return requirementCalls(w.To.PerUser)
 	}
-	_, r, err := c.request(w, nil)
+	_, r, err := c.request(w, []json.RawMessage{w.Kept})
 	if err != nil {
 		return nil
 	}

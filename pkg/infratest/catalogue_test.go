@@ -41,6 +41,12 @@ type function struct {
 	Secrets     []string `json:"secrets"`
 	Graph       []string `json:"graph"`
 	Exchange    []string `json:"exchange"`
+	// MethodPolicy is what it may beside that once events may change the policy.
+	MethodPolicy struct {
+		Graph []string `json:"graph"`
+		// Writes is below what of readiness-report's files it writes; nil reads only.
+		Writes *string `json:"writes"`
+	} `json:"methodPolicy"`
 }
 
 // landing is what Terraform knows and the code does not yet: functions, and settings that

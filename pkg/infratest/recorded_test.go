@@ -43,7 +43,7 @@ func TestRecordedRun(t *testing.T) {
 	var granted, needed breaches
 	for _, name := range known(doc) {
 		f := doc.Functions[name]
-		for _, p := range slices.Concat(f.Graph, f.Exchange) {
+		for _, p := range slices.Concat(f.Graph, f.MethodPolicy.Graph, f.Exchange) {
 			granted = append(granted, name+": "+p)
 		}
 		for _, q := range f.Reads {
@@ -60,7 +60,7 @@ func TestRecordedRun(t *testing.T) {
 	}
 	for name, checks := range s.checked {
 		f := doc.Functions[name]
-		has := slices.Concat(f.Graph, f.Exchange)
+		has := slices.Concat(f.Graph, f.MethodPolicy.Graph, f.Exchange)
 		for check, path := range checks {
 			if !satisfies(has, check) {
 				t.Errorf("%s: %s needs %s, and functions.json grants %v", name, path, check, has)
@@ -128,7 +128,7 @@ func TestSampleTenantGrantsTheSame(t *testing.T) {
 			continue
 		}
 		found++
-		l.differ(app.Name, "functions.json", slices.Concat(f.Graph, f.Exchange), "events/tenant/sample.json", app.Permissions)
+		l.differ(app.Name, "functions.json", slices.Concat(f.Graph, f.MethodPolicy.Graph, f.Exchange), "events/tenant/sample.json", app.Permissions)
 	}
 	if found != len(known(doc)) {
 		t.Errorf("%d of %d functions have an app in the sample tenant", found, len(known(doc)))

@@ -51,6 +51,7 @@ const (
 	OutOfScope       Reason = "out-of-scope"
 	Refused          Reason = "refused-by-directory"
 	BadCommand       Reason = "bad-command"
+	PolicyRefused    Reason = "policy-refused"
 )
 
 // Reasons for holding and waiting. Those that a plan gives are in pkg/plan.

@@ -77,6 +77,8 @@ type Ledger struct {
 	Pass *Pass `json:"pass,omitempty"`
 	// PersonalMail is what we saw of the person's alternate address.
 	PersonalMail *PersonalMail `json:"personalMail,omitempty"`
+	// Policy is how far a change of the tenant's policy has come, in the lane of the tenant.
+	Policy *PolicyChange `json:"policy,omitempty"`
 }
 
 // Outcome is how an event ended. The zero value is invalid.
@@ -237,6 +239,20 @@ type Pass struct {
 	Channel string `json:"via,omitempty"`
 }
 
+// PolicyChange is how far an event that changes the tenant's policy has come.
+type PolicyChange struct {
+	Key string `json:"k"`
+	// Shown is the digest of the plan that the last hold named: a release is a word about
+	// that plan and no other.
+	Shown string `json:"shown,omitempty"`
+	// Begun is the digest of the plan whose steps may have been taken. It is here before
+	// the first of them, so that whoever resumes goes on with it.
+	Begun string `json:"begun,omitempty"`
+	// Disturbed: the tenant was changed by somebody else meanwhile, so that what is left is
+	// not done without an operator.
+	Disturbed bool `json:"disturbed,omitempty"`
+}
+
 // PersonalMail remembers an address by its digest, to tell since when it is
 // unchanged.
 type PersonalMail struct {
@@ -374,6 +390,18 @@ func (l *Ledger) Forget(key string) {
 	if l.Current != nil && l.Current.Key == key {
 		l.Current = nil
 	}
+	if l.Policy != nil && l.Policy.Key == key {
+		l.Policy = nil
+	}
+}
+
+// PolicyOf is how far the change of the event has come; the zero value when it has not
+// begun.
+func (l *Ledger) PolicyOf(key string) PolicyChange {
+	if l.Policy != nil && l.Policy.Key == key {
+		return *l.Policy
+	}
+	return PolicyChange{Key: key}
 }
 
 // WaitingFor finds the waiting event with the key.

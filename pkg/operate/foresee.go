@@ -75,7 +75,7 @@ func (d *planning) foresee(ctx context.Context, edit Edit, m queue.Stored) fores
 	}
 	f.Type = string(ev.Type)
 	if edit.Place == Lanes {
-		if ev.UserID == "" || string(ev.UserID) != m.SessionID {
+		if belongs := ev.Lane(); belongs == "" || belongs != m.SessionID {
 			return f.never("the event is in a lane that is not its person's; only the router writes to this queue")
 		}
 		return d.foreseeLane(ctx, f, ev)
@@ -143,6 +143,10 @@ func (d *planning) foreseeRoute(ctx context.Context, f foresight, ev event.Event
 	if ev.Type == event.Ref && ev.UserID == "" {
 		return f.decided(ReadRecord, "", "the router reads the record of the HR system, and what it says decides")
 	}
+	if ev.Type.IsTenantWide() {
+		f.Lane = ev.Lane()
+		return d.foreseeLane(ctx, f, ev)
+	}
 	users, why, err := d.Router.Preview(ctx, ev)
 	switch {
 	case errors.Is(err, event.ErrBadData):
@@ -173,7 +177,7 @@ func remembered(f foresight, l *ledger.Ledger) (foresight, bool) {
 // foreseeLane asks the worker's planner.
 func (d *planning) foreseeLane(ctx context.Context, f foresight, ev event.Event) foresight {
 	f.user = ev.UserID
-	l, err := d.memory(ctx, d.Queues.Lanes, string(ev.UserID))
+	l, err := d.memory(ctx, d.Queues.Lanes, ev.Lane())
 	switch {
 	case errors.Is(err, errBusy):
 		f.busy = true
@@ -201,6 +205,9 @@ func (d *planning) foreseeLane(ctx context.Context, f foresight, ev event.Event)
 		reason, why := verdict.Why()
 		return f.decided(DeadLetterAgain, string(reason), why)
 	}
+	if p.Decision == plan.Refuse {
+		return f.decided(DeadLetterAgain, string(lane.PolicyRefused), p.Detail)
+	}
 	f.plan = p
 	f.Decision = decision(p, tenant)
 	f.Calls += len(calls.List())
@@ -226,6 +233,8 @@ func decision(p plan.Plan, t *plan.Tenant) Decision {
 			d.Calls += d.Methods + 3
 		case plan.BlockSignIn, plan.UnblockSignIn, plan.RevokeSessions, plan.DeletePass, plan.RandomPassword, plan.AddToGroup:
 			d.Calls++
+		case plan.ChangePolicy:
+			d.Calls += 3 * len(s.Titles) // a read before each write and one behind it
 		case plan.Mark: // in the ledger only
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,7 @@ import (
 // lasts and which methods are there now is not part of it.
 func (s Step) Name() string {
 	name := string(s.Action)
-	for _, part := range []string{string(s.For), string(s.Stage), s.Group} {
+	for _, part := range []string{string(s.For), string(s.Stage), s.Group, strings.Join(s.Titles, ", "), s.Policy} {
 		if part != "" {
 			name += " " + part
 		}

@@ -24,7 +24,8 @@ var update = stdflag.Bool("update", false, "rewrite events/golden")
 
 // golden is what a sample leads to for a person whose account is new and blank (for
 // events about staff: who has an Authenticator and a phone, and is at high risk), in
-// a tenant whose policy is Microsoft's default but enabled.
+// a tenant whose policy is Microsoft's default but enabled. A change of the policy is one
+// with a warning.
 type golden struct {
 	Steps []step `json:"steps"`
 }
@@ -116,7 +117,7 @@ func follow(t *testing.T, e event.Event) []step {
 		in := plan.Input{Event: e, Ledger: memory, Settings: settings(), Now: now, Attempt: attempt}
 		p, err := plan.Decide(in)
 		if err == nil && p.Decision == plan.ReadTenant {
-			in.Tenant = tenant
+			in.Tenant, in.Policy = tenant, warned()
 			p, err = plan.Decide(in)
 		}
 		if err != nil {
@@ -166,7 +167,17 @@ func settings() plan.Settings {
 			"authenticator":      {Group: "0AC1B4C7-0000-4000-8000-000000000001", Methods: []identity.MethodKind{identity.MethodAuthenticator, identity.MethodFIDO2}},
 			"phishing-resistant": {Group: "0ac1b4c7-0000-4000-8000-000000000002", Methods: []identity.MethodKind{identity.MethodFIDO2, identity.MethodWindowsHello}},
 		},
+		MethodPolicy:     true,
 		MoveRequirements: map[string]string{"treasurer": "authenticator", "it operations": "phishing-resistant"},
+	}
+}
+
+// warned is a change of the policy that takes nothing from anybody and that somebody should
+// have read before, with the digest that the samples name.
+func warned() *plan.PolicyChange {
+	return &plan.PolicyChange{
+		Digest: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Steps: []string{"set system-preferred MFA: enabled"},
+		Warnings: []string{"step 1 is written over Graph's beta, whose form may change"},
 	}
 }
 

@@ -37,6 +37,8 @@ const (
 	Nothing Decision = "nothing"
 	// NoUser: the account is gone.
 	NoUser Decision = "no-user"
+	// Refuse: it would do harm, and nobody may take that upon themselves.
+	Refuse Decision = "refuse"
 )
 
 // Reason tells holds and waits apart.
@@ -63,6 +65,10 @@ const (
 	MethodsNotNamed    Reason = "methods-not-named"
 	UnknownRequirement Reason = "unknown-requirement"
 	RequirementUnmet   Reason = "requirement-unmet"
+	MethodPolicyOff    Reason = "method-policy-off"
+	SnapshotStale      Reason = "snapshot-stale"
+	PolicyNames        Reason = "policy-names-unknown"
+	PolicyApproval     Reason = "policy-approval"
 )
 
 // Action is one kind of step. The zero value is invalid.
@@ -80,6 +86,8 @@ const (
 	// AddToGroup makes the person a member of a group that Conditional Access requires
 	// stronger methods of.
 	AddToGroup Action = "add-to-group"
+	// ChangePolicy changes the authentication methods policy of the tenant.
+	ChangePolicy Action = "change-policy"
 	// Mark writes into the ledger that a stage of the event is over.
 	Mark Action = "mark"
 )
@@ -118,6 +126,9 @@ type Step struct {
 	Stage Stage            `json:"stage,omitempty"`
 	// Group is the object id of AddToGroup's group.
 	Group string `json:"group,omitempty"`
+	// Policy is the digest of the plan that ChangePolicy carries out, Titles are its steps.
+	Policy string   `json:"policy,omitempty"`
+	Titles []string `json:"titles,omitempty"`
 }
 
 // Class groups destructive plans for the blast-radius breaker.
@@ -158,6 +169,10 @@ type Plan struct {
 	Approvals int
 	// NeedsRisk: a ReadTenant needs the person's risk too.
 	NeedsRisk bool
+	// NeedsPolicy: a ReadTenant needs Input.Policy and nobody's account.
+	NeedsPolicy bool
+	// Shows is the digest of the policy plan that a Hold is about.
+	Shows string
 }
 
 // Destructive reports whether any step is.
@@ -204,6 +219,8 @@ type Settings struct {
 	// MoveRequirements are the requirements of roles and departments by HR's names of
 	// them, in lower case.
 	MoveRequirements map[string]string
+	// MethodPolicy lets mfa.method.policy change the authentication methods policy.
+	MethodPolicy bool
 	// ProtectedAccounts are the break-glass accounts.
 	ProtectedAccounts []identity.UserID
 	// ProtectRoleHolders holds people with directory roles, eligible roles or
@@ -249,6 +266,8 @@ type Input struct {
 	Attempt int
 	// Tenant is nil as long as the decision may not need it.
 	Tenant *Tenant
+	// Policy is what a change of policy would come to; nil as long as nobody asked.
+	Policy *PolicyChange
 }
 
 // released reports whether operators released the event from a hold for the reason.
@@ -274,6 +293,8 @@ func Decide(in Input) (Plan, error) {
 		return decideMove(in)
 	case event.RequirementSet:
 		return decideRequirement(in)
+	case event.MethodPolicy:
+		return decideMethodPolicy(in)
 	case event.DeviceLost, event.DeviceStolen, event.AccessLost, event.Reregister,
 		event.CodesUnrequested, event.CodesNotReceived, event.TemporarilyBlocked:
 		return decideHelpDesk(in)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -27,12 +28,18 @@ const (
 // Engine applies plans. Everything that it does is recorded before it does it, so that a
 // run that was killed goes on where it was.
 type Engine struct {
-	Tenant   Tenant
-	Groups   Groups
-	Store    readiness.Store
+	Tenant Tenant
+	Groups Groups
+	Store  Store
+	// Claimant says to others who is applying, and TakeOver takes the tenant from another
+	// process that has claimed it: one that is known to be dead.
+	Claimant Claimant
+	TakeOver bool
 	Snapshot Snapshot
 	Watch    Watch
-	Now      func() time.Time
+	// Reads as in Planner.
+	Reads *Reads
+	Now   func() time.Time
 	// Sleep returns nil after d, or the error of ctx.
 	Sleep func(ctx context.Context, d time.Duration) error
 	Audit interface {
@@ -68,14 +75,16 @@ func (o Outcome) Done() bool { return o.Steps == o.Of }
 // applying is one process's part of a run.
 type applying struct {
 	Engine
-	run Run
-	out Outcome
+	run  Run
+	out  Outcome
+	held *held
 	// stale: the tenant was written since it was last judged.
 	stale bool
 }
 
 // Apply applies a plan, or goes on with it, up to the next pause of a rollout. It may be
-// called again after any error and after any kill: what was done is not done twice.
+// called again after any error and after any kill: what was done is not done twice. While
+// another process applies a plan it is ErrClaimed.
 func (e Engine) Apply(ctx context.Context, plan Plan, operator, reason string) (Outcome, error) {
 	if err := plan.Verify(); err != nil {
 		return Outcome{}, err
@@ -87,6 +96,12 @@ func (e Engine) Apply(ctx context.Context, plan Plan, operator, reason string) (
 	if plan.Empty() {
 		return a.out, nil
 	}
+	held, err := e.hold(ctx, plan, operator)
+	if err != nil {
+		return a.out, err
+	}
+	a.held = held
+	defer held.release(ctx)
 	already, err := a.begin(ctx, plan, operator, reason)
 	if err != nil || already {
 		return a.out, err
@@ -118,7 +133,9 @@ func (a *applying) begin(ctx context.Context, plan Plan, operator, reason string
 		return false, err
 	}
 	for _, r := range slices.Backward(earlier) {
-		if r.Plan.Digest != plan.Digest || r.UndoneBy != "" || r.SupersededBy != "" {
+		// A plan that was made anew is not the one that was applied, though it says the same:
+		// somebody has put the tenant back in between.
+		if r.Plan.Digest != plan.Digest || !r.Plan.MadeAt.Equal(plan.MadeAt) || r.UndoneBy != "" || r.SupersededBy != "" {
 			continue
 		}
 		a.run, a.out.Run = r, r.ID
@@ -134,6 +151,12 @@ func (a *applying) begin(ctx context.Context, plan Plan, operator, reason string
 		StepsDone: []time.Time{}, IDs: map[string]string{}, Blocked: nil,
 	}
 	for _, r := range earlier {
+		if a.run.Rolling.IsZero() && r.UndoneBy == "" && rolls(r, plan) {
+			if a.run.Rolling, err = firstWave(ctx, a.Store, r); err != nil {
+				return false, err
+			}
+			a.run.Blocked = r.Blocked
+		}
 		if r.Open() && r.ID != plan.Undoes {
 			r.SupersededBy = a.run.ID
 			if err := put(ctx, a.Store, r.file(), r); err != nil {
@@ -145,7 +168,13 @@ func (a *applying) begin(ctx context.Context, plan Plan, operator, reason string
 	return false, a.save(ctx)
 }
 
-func (a *applying) save(ctx context.Context) error { return put(ctx, a.Store, a.run.file(), a.run) }
+// save keeps the run, unless somebody else goes on with it by now.
+func (a *applying) save(ctx context.Context) error {
+	if err := a.held.keep(ctx); err != nil {
+		return err
+	}
+	return put(ctx, a.Store, a.run.file(), a.run)
+}
 
 func (a *applying) steps(ctx context.Context) error {
 	steps := a.run.Plan.Steps
@@ -155,7 +184,9 @@ func (a *applying) steps(ctx context.Context) error {
 			a.out.PausedUntil = due
 			return nil
 		}
-		if a.stale && (step.Gate || a.out.Writes == 0) {
+		// A gate is asked however little was done since the tenant was last read: a step of
+		// which nothing was left to write does not make what was read stale.
+		if step.Gate || a.stale && a.out.Writes == 0 {
 			if err := a.look(ctx, i); err != nil {
 				return fmt.Errorf("before step %d (%s): %w", i+1, step.Title, err)
 			}
@@ -210,7 +241,7 @@ func (a *applying) tell(p Progress) {
 // steps that are left must still be safe, and a rollout must not have done harm.
 func (a *applying) look(ctx context.Context, i int) error {
 	plan := &a.run.Plan
-	s, err := a.Snapshot(ctx)
+	s, err := a.Snapshot(ctx, a.held.alive)
 	if err != nil {
 		return err
 	}
@@ -236,7 +267,9 @@ func (a *applying) look(ctx context.Context, i int) error {
 		return err
 	}
 	if perUser(plan.Steps) {
-		if s, err = told(ctx, a.Tenant, s); err != nil {
+		// What the plan was made of is not read again, if it is much.
+		x := &reading{Reads: a.Reads, tenant: a.Tenant, since: plan.MadeAt.Add(-readsLife), written: states(plan.Steps[:i]), alive: a.held.alive}
+		if s, err = x.told(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -262,12 +295,25 @@ func (a *applying) look(ctx context.Context, i int) error {
 	a.stale = false
 	if a.run.Blocked == nil {
 		a.run.Blocked = blocked
-		return a.save(ctx)
+		if err := a.save(ctx); err != nil {
+			return err
+		}
 	}
 	if plan.Steps[i].Gate {
 		return a.gate(ctx, plan.Steps[i], s, blocked)
 	}
 	return nil
+}
+
+// states are those of per-user MFA that steps give to people.
+func states(steps []Step) map[identity.UserID]posture.PerUserMFA {
+	all := map[identity.UserID]posture.PerUserMFA{}
+	for _, step := range steps {
+		for _, w := range step.Writes {
+			maps.Copy(all, w.To.PerUser)
+		}
+	}
+	return all
 }
 
 // known is a write with the ids that policies have by now.
@@ -363,18 +409,41 @@ func (a *applying) grouped(ctx context.Context, s posture.Snapshot, steps []Step
 	return r.s, r.err
 }
 
-// firstWave is when a policy came into force for anybody: what happened before is not the
-// rollout's doing.
-func (a *applying) firstWave() time.Time {
-	for i, done := range a.run.StepsDone {
-		if a.run.Plan.Steps[i].Wave != "" {
-			return done
-		}
-	}
-	return a.run.BeganAt
+// rolls reports whether a plan goes on with a rollout of which an earlier run made a policy.
+func rolls(earlier Run, plan Plan) bool {
+	return slices.ContainsFunc(plan.Base.Conditional, func(p posture.ConditionalPolicy) bool {
+		return strings.HasSuffix(p.DisplayName, rolloutSuffix) && earlier.IDs[Created(p.DisplayName)] == p.ID
+	})
 }
 
-// gate is the stop rule of a rollout.
+// firstWave is when a run, or the one whose rollout it goes on with, brought a policy into
+// force for anybody: what happened before is not the rollout's doing. It is zero while none
+// is. What was kept before the write knows it also of a process that was killed right after
+// it.
+func firstWave(ctx context.Context, store readiness.Store, run Run) (time.Time, error) {
+	if !run.Rolling.IsZero() {
+		return run.Rolling, nil
+	}
+	for i, step := range run.Plan.Steps[:min(len(run.StepsDone)+1, len(run.Plan.Steps))] {
+		if step.Wave == "" {
+			continue
+		}
+		var k kept
+		err := get(ctx, store, keptFile(run.ID, i, 0), &k)
+		switch {
+		case errors.Is(err, readiness.ErrNoFile) && i < len(run.StepsDone): // somebody else had done it
+			return run.StepsDone[i], nil
+		case errors.Is(err, readiness.ErrNoFile):
+			continue
+		case err != nil:
+			return time.Time{}, err
+		}
+		return k.At, nil
+	}
+	return time.Time{}, nil
+}
+
+// gate is the stop rule of a rollout. What it cannot look at stops the rollout too.
 func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, blocked []identity.UserID) error {
 	in := (&desire{s: s}).members(step.WaveGroups)
 	was := map[identity.UserID]bool{}
@@ -386,6 +455,13 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 			was[id] = true
 		}
 	}
+	since, err := firstWave(ctx, a.Store, a.run)
+	if err != nil {
+		return err
+	}
+	if since.IsZero() {
+		since = a.run.BeganAt
+	}
 	stop, newly := a.run.Plan.Stop, 0
 	for _, id := range blocked {
 		newly += b2i(in[id] && !was[id])
@@ -394,42 +470,63 @@ func (a *applying) gate(ctx context.Context, step Step, s posture.Snapshot, bloc
 	if newly > stop.NewlyBlocked {
 		why = append(why, fmt.Sprintf("%d people of the waves so far are newly blocked, and %d would be good", newly, stop.NewlyBlocked))
 	}
-	if stop.FailedSignIns != nil {
-		if a.Watch.Failures == nil {
-			return fmt.Errorf("%w: failed sign-ins cannot be read", ErrStopped)
-		}
-		failures, err := a.Watch.Failures(ctx, a.firstWave())
-		if err != nil {
-			return fmt.Errorf("read failed sign-ins: %w", err)
-		}
-		n := 0
-		for _, f := range failures {
-			n += b2i(in[f.User] && !f.At.Before(a.firstWave()))
-		}
-		if n > *stop.FailedSignIns {
-			why = append(why, fmt.Sprintf("%d sign-ins of people of the waves so far failed over MFA, and %d would be good", n, *stop.FailedSignIns))
-		}
+	failures, flags, err := a.Watch.read(ctx, stop, since)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, err)
 	}
-	if stop.OpenFlags != nil {
-		if a.Watch.Flags == nil {
-			return fmt.Errorf("%w: open flags cannot be read", ErrStopped)
-		}
-		flags, err := a.Watch.Flags(ctx)
-		if err != nil {
-			return fmt.Errorf("read open flags: %w", err)
-		}
-		n := 0
-		for _, f := range flags {
-			n += b2i(in[f.User] && !f.At.Before(a.firstWave()))
-		}
-		if n > *stop.OpenFlags {
-			why = append(why, fmt.Sprintf("%d flags about people of the waves so far are open, and %d would be good", n, *stop.OpenFlags))
-		}
+	failures = slices.DeleteFunc(failures, func(f Failure) bool { return !in[f.User] || f.At.Before(since) })
+	if stop.FailedSignIns != nil && len(failures) > *stop.FailedSignIns {
+		why = append(why, fmt.Sprintf("%d sign-ins of people of the waves so far failed over MFA, and %d would be good", len(failures), *stop.FailedSignIns))
+	}
+	flags = slices.DeleteFunc(flags, func(f OpenFlag) bool { return !in[f.User] || f.At.Before(since) || !f.KeptOut() })
+	if stop.OpenFlags != nil && len(flags) > *stop.OpenFlags {
+		why = append(why, fmt.Sprintf("%d open flags say that people of the waves so far do not get in or called the help desk, and %d would be good (%s)",
+			len(flags), *stop.OpenFlags, named(flags)))
 	}
 	if len(why) > 0 {
 		return fmt.Errorf("%w: %s", ErrStopped, strings.Join(why, "; "))
 	}
 	return nil
+}
+
+// named are the first of some flags, as operators find them.
+func named(flags []OpenFlag) string {
+	const most = 5
+	var list []string
+	for _, f := range flags[:min(most, len(flags))] {
+		list = append(list, fmt.Sprintf("flag %d: %s: %s", f.Number, f.User, f.Cause.Title()))
+	}
+	if n := len(flags) - most; n > 0 {
+		list = append(list, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(list, ", ")
+}
+
+// read reads what a stop rule has limits for.
+func (w Watch) read(ctx context.Context, stop Stop, since time.Time) (failures []Failure, flags []OpenFlag, err error) {
+	if stop.FailedSignIns != nil {
+		if w.Failures == nil {
+			return nil, nil, errors.New("failed sign-ins cannot be read from here")
+		}
+		if failures, err = w.Failures(ctx, since); err != nil {
+			return nil, nil, fmt.Errorf("failed sign-ins cannot be read: %w", err)
+		}
+	}
+	if stop.OpenFlags != nil {
+		if w.Flags == nil {
+			return nil, nil, errors.New("open flags cannot be read from here")
+		}
+		if flags, err = w.Flags(ctx); err != nil {
+			return nil, nil, fmt.Errorf("open flags cannot be read: %w", err)
+		}
+	}
+	return failures, flags, nil
+}
+
+// try reads what a stop rule will have to read, as of now.
+func (w Watch) try(ctx context.Context, stop Stop, now time.Time) error {
+	_, _, err := w.read(ctx, stop, now)
+	return err
 }
 
 // write makes one write, unless it is made already.
@@ -498,6 +595,9 @@ func (a *applying) attempt(ctx context.Context, step, number int, w Write, state
 		}
 		return true, nil
 	}
+	if err := a.held.keep(ctx); err != nil {
+		return true, err
+	}
 	if before != nil {
 		if err := put(ctx, a.Store, file, kept{Step: step, Write: w, Was: state, At: a.Now().UTC()}); err != nil {
 			return true, err
@@ -506,7 +606,10 @@ func (a *applying) attempt(ctx context.Context, step, number int, w Write, state
 	began := a.Now()
 	calling, calls := correlation.Collect(ctx)
 	a.stale = true
+	// A write that outlasted the claim could fall into somebody else's.
+	calling, end := context.WithTimeout(calling, a.held.Until.Sub(a.Now()))
 	id, writeErr := a.Tenant.Write(calling, *todo, state.Document, w.Kept)
+	end()
 	a.out.Writes++
 	if err := a.record(ctx, *todo, calls.List(), began, writeErr); err != nil {
 		return true, err
@@ -579,13 +682,13 @@ func rest(w Write, have Value) (*Write, error) {
 	from, to := map[identity.UserID]posture.PerUserMFA{}, map[identity.UserID]posture.PerUserMFA{}
 	for id, want := range w.To.PerUser {
 		now, ok := have.PerUser[id]
-		// Whoever registers goes from enabled to enforced by that (Entra, howto-mfa-userstates).
-		registered := w.From.PerUser[id] == posture.PerUserEnabled && now == posture.PerUserEnforced
+		was := w.From.PerUser[id]
+		moved := registered(was, now) || was == posture.PerUserDisabled && registered(want, now)
 		switch {
-		case now == want:
+		case now == want, moved && want == posture.PerUserEnabled:
 			continue
-		case !ok || now != w.From.PerUser[id] && !registered:
-			return nil, fmt.Errorf("%w: per-user MFA of %s is %q and not %q; plan again", ErrChanged, id, now, w.From.PerUser[id])
+		case !ok || now != was && !moved:
+			return nil, fmt.Errorf("%w: per-user MFA of %s is %q and not %q; plan again", ErrChanged, id, now, was)
 		}
 		from[id], to[id] = now, want
 	}
@@ -594,6 +697,12 @@ func rest(w Write, have Value) (*Write, error) {
 	}
 	w.From, w.To = Value{PerUser: from}, Value{PerUser: to}
 	return &w, nil
+}
+
+// registered reports whether a state of per-user MFA is the one that somebody gets by
+// registering a method: from enabled they go to enforced (Entra, howto-mfa-userstates).
+func registered(given, now posture.PerUserMFA) bool {
+	return given == posture.PerUserEnabled && now == posture.PerUserEnforced
 }
 
 // record writes the audit line of a write.

@@ -28,7 +28,7 @@ func BenchmarkPlan(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		p, err := d.planner().Plan(context.Background(), policy.Request{File: f, Text: []byte(rollout), Snapshot: s})
+		p, err := d.planner().Plan(context.Background(), policy.Request{File: f, Snapshot: s})
 		if err != nil || len(p.Refusals) > 0 {
 			b.Fatal(p.Refusals, err)
 		}

@@ -13,10 +13,6 @@ import (
 	"mfaflow/pkg/posture"
 )
 
-// maxSingle is for how many people the state of per-user MFA is read one by one, which
-// takes a request each: Microsoft allows 5 in 10 s.
-const maxSingle = 1000
-
 // desire is what a file asks of one tenant: names are ids, and what the file leaves open
 // is as the tenant has it.
 type desire struct {
@@ -54,14 +50,14 @@ func (r *resolving) wrong(path, text string, args ...any) {
 
 // desired resolves a file. An error that is ErrFile names everything that the tenant does
 // not have.
-func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups) (*desire, error) {
+func (p Planner) desired(ctx context.Context, f File, s posture.Snapshot) (*desire, error) {
 	if len(f.PerUser) > 0 {
 		var err error
-		if s, err = told(ctx, t, s); err != nil {
+		if s, err = p.told(ctx, s); err != nil {
 			return nil, err
 		}
 	}
-	r := &resolving{ctx: ctx, groups: g, desire: &desire{
+	r := &resolving{ctx: ctx, groups: p.Groups, desire: &desire{
 		s: s, index: map[identity.UserID]int{}, perUser: map[identity.UserID]posture.PerUserMFA{}, leftovers: map[string]posture.ConditionalPolicy{},
 	}}
 	r.s.Groups = maps.Clone(s.Groups)
@@ -91,9 +87,7 @@ func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups
 		r.policy(fmt.Sprintf("conditionalAccess.%d", i), p)
 	}
 	for _, p := range s.Policies.Conditional {
-		if strings.HasSuffix(p.DisplayName, rolloutSuffix) {
-			r.leftovers[strings.TrimSuffix(p.DisplayName, rolloutSuffix)] = p
-		}
+		r.leftover(f, p)
 	}
 	if f.SecurityDefaults != "" {
 		on := f.SecurityDefaults == stateEnabled
@@ -113,6 +107,34 @@ func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups
 		return nil, f.places.refuse(r.faults)
 	}
 	return r.desire, nil
+}
+
+// leftover notes a policy that a rollout of one of the file's has made. Another one that is
+// called like that is somebody's own.
+func (r *resolving) leftover(f File, p posture.ConditionalPolicy) {
+	name, rolled := strings.CutSuffix(p.DisplayName, rolloutSuffix)
+	x := p.Include
+	if !rolled || len(x.Groups) == 0 || len(x.Users)+len(x.Roles)+len(x.Guests) > 0 {
+		return
+	}
+	of := slices.IndexFunc(f.Conditional, func(c Policy) bool { return c.Name == name })
+	if of < 0 {
+		return
+	}
+	r.leftovers[name] = p
+	for _, w := range r.writes {
+		if to := w.To.Policy; to != nil && to.DisplayName == name && to.State.InForce() && !unmanaged(p).Equal(unmanaged(*to)) {
+			r.wrong(fmt.Sprintf("conditionalAccess.%d.name", of), "the policy has other conditions by now than %q, which enforces it for the waves: delete that one by hand and plan again", p.DisplayName)
+		}
+	}
+}
+
+// unmanaged is what of a policy no file says and no change writes.
+func unmanaged(p posture.ConditionalPolicy) Value {
+	return Value{Policy: &posture.ConditionalPolicy{
+		Apps:    posture.Apps{Actions: p.Apps.Actions, Contexts: p.Apps.Contexts, Filtered: p.Apps.Filtered},
+		Clients: p.Clients, Platforms: p.Platforms, Locations: p.Locations, Risks: p.Risks, Others: p.Others, Grant: posture.Grant{Others: p.Grant.Others},
+	}}
 }
 
 // want notes a write if something differs.
@@ -379,7 +401,28 @@ func (r *resolving) policy(path string, want Policy) {
 			to.Exclude.Users = append(to.Exclude.Users, string(id))
 		}
 	}
+	if to.State.InForce() && !to.Grant.Passable() {
+		r.unjudged(path, want, have, to)
+	}
 	r.want(o, Value{Policy: &to})
+}
+
+// unjudged refuses to have a policy ask more people, or of more, that blocks or asks for
+// something else than MFA: whom that would lock out is not judged.
+func (r *resolving) unjudged(path string, want Policy, have *posture.ConditionalPolicy, to posture.ConditionalPolicy) {
+	if have != nil {
+		now := *have
+		now.DisplayName = to.DisplayName
+		now.Exclude = union(have.Exclude, to.Exclude)
+		if (Value{Policy: &now}).Equal(Value{Policy: &to}) { // as it is, or for fewer people
+			return
+		}
+		if have.State.InForce() {
+			r.wrong(path, "the policy is in force and asks for something else than MFA, and whom the change would lock out cannot be told: change it by hand, or leave out what differs")
+			return
+		}
+	}
+	r.wrong(path+".state", "the policy asks for something else than MFA, and whom it would lock out cannot be told: enforce it by hand, or leave state out")
 }
 
 // leavesOut reports whether an exclusion surely holds a person.
@@ -475,46 +518,17 @@ func (r *resolving) states(rules []PerUserRule) {
 		if !ok {
 			continue // no user of the snapshot
 		}
-		switch have := r.s.People[i].PerUserMFA; have {
+		have := r.s.People[i].PerUserMFA
+		if registered(want[id], have) { // has done what was asked
+			continue
+		}
+		switch have {
 		case want[id]:
 		case posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced:
 			r.perUser[id] = want[id]
 		default: // what is left unknown is a gap
 		}
 	}
-}
-
-// told is the snapshot with the states of per-user MFA that are not told in bulk, if they
-// are not too many to be asked for one by one.
-func told(ctx context.Context, t Tenant, s posture.Snapshot) (posture.Snapshot, error) {
-	at := map[identity.UserID]int{}
-	for i := range s.People {
-		switch s.People[i].PerUserMFA {
-		case posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced:
-		default:
-			at[s.People[i].ID] = i
-		}
-	}
-	if len(at) == 0 || len(at) > maxSingle {
-		return s, nil
-	}
-	s.People = slices.Clone(s.People)
-	for part := range slices.Chunk(sortedUsers(at), perRequest) {
-		state, err := t.State(ctx, Object{Kind: KindPerUser}, part)
-		if err != nil {
-			return s, fmt.Errorf("read states of per-user MFA: %w", err)
-		}
-		for id, have := range state.Value.PerUser {
-			if i, ok := at[id]; ok {
-				s.People[i].PerUserMFA = have
-				delete(at, id)
-			}
-		}
-	}
-	if len(at) == 0 {
-		s.Gaps = slices.DeleteFunc(slices.Clone(s.Gaps), func(g posture.Gap) bool { return g.Fact == posture.FactPerUserMFA })
-	}
-	return s, nil
 }
 
 // perUser reports whether steps write per-user MFA.

@@ -3,10 +3,10 @@ package policy
 import (
 	"bytes"
 	"cmp"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
+	"mfaflow/events"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/schema"
 	"mfaflow/pkg/strictjson"
@@ -212,24 +213,30 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return err
 }
 
-//go:embed policy.schema.json
-var schemaText []byte
+// schemaText is part of the event catalogue: parts of a policy file come as events too.
+var schemaText = sync.OnceValue(func() []byte {
+	text, err := fs.ReadFile(events.FS(), "schemas/policy-file.v1.json")
+	if err != nil {
+		panic(err) // it is in the binary
+	}
+	return text
+})
 
 // Schema is the JSON Schema of policy files, for editors.
-func Schema() []byte { return slices.Clone(schemaText) }
+func Schema() []byte { return slices.Clone(schemaText()) }
 
 // schemaID is the $id of the schema.
-const schemaID = "https://mfaflow.example/policy.schema.json"
+const schemaID = "https://mfaflow.dev/schemas/policy-file.v1.json"
 
 // compiled is the schema that Parse goes by.
 var compiled = sync.OnceValues(func() (*schema.Schema, error) {
-	doc, err := strictjson.Decode(schemaText)
+	doc, err := strictjson.Decode(schemaText())
 	if err != nil {
 		return nil, err
 	}
 	return schema.Compile(schemaID, schema.Options{
 		Load: func(string) (any, error) { return doc, nil },
-		Formats: map[string]func(string) error{"guid": func(s string) error {
+		Formats: map[string]func(string) error{"uuid": func(s string) error {
 			if !identity.IsGUID(s) {
 				return errors.New("is no GUID")
 			}
@@ -488,7 +495,7 @@ func (r *reader) explain(broken []schema.Violation) []problem {
 // names are the members that the schema has at a path, in order.
 func names(path []string) []string {
 	var doc map[string]any
-	if json.Unmarshal(schemaText, &doc) != nil {
+	if json.Unmarshal(schemaText(), &doc) != nil {
 		return nil
 	}
 	at := resolve(doc, doc)

@@ -42,7 +42,7 @@ func TestSchemaIsTheDecoders(t *testing.T) {
 			properties, _ := at["properties"].(map[string]any)
 			fields := map[string]reflect.Type{}
 			for _, f := range reflect.VisibleFields(of) {
-				if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); !f.Anonymous {
+				if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); !f.Anonymous && f.IsExported() {
 					fields[name] = f.Type
 				}
 			}
@@ -115,6 +115,8 @@ func TestParseTellsWhatIsWrong(t *testing.T) {
 		"anchor":          {glass + "methods: &m {sms: {state: enabled}}\n", "anchor is not used here: write it out"},
 		"too much":        {glass + "methods: {temporaryAccessPass: {maximumMinutes: 50000}}\n", "must be at most 43200"},
 		"lifetimes":       {glass + "methods: {temporaryAccessPass: {minimumMinutes: 60, maximumMinutes: 10}}\n", "the lifetimes must be in order"},
+		"empty duration":  {glass + "rollout:\n  observe: \"\"\n", "line 3, column 3: rollout.observe is not in its form"},
+		"for nobody":      {glass + "conditionalAccess:\n  - name: a\n    include: {}\n", "line 4, column 5: conditionalAccess.0.include must not be empty"},
 		"all and one":     {glass + "methods: {sms: {include: {all: true, users: [a]}}}\n", "everybody includes the others: say all alone"},
 		"nobody":          {glass + "conditionalAccess: [{name: a, exclude: {all: true}}]\n", "a policy that leaves everybody out asks nobody"},
 		"same policy":     {glass + "conditionalAccess: [{name: a}, {name: A}]\n", "is the same policy as conditionalAccess.0"},

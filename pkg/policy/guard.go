@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -57,7 +56,7 @@ var refusals = map[Code]struct {
 	RefuseFact: {"A fact could not be read",
 		"give the app the permission that is missing and plan again", false},
 	RefuseUnwatched: {"The stop rule of the rollout cannot be kept",
-		"take failedSignIns or openFlags out of rollout.stop, or run where both can be read", false},
+		"say where it can be read (openFlags: the URL of event-replay; failedSignIns: AuditLog.Read.All), or take its limit out of rollout.stop", false},
 	RefuseForeign: {"Somebody else has changed what would be put back",
 		"look at the change, and put it back by hand or leave it", false},
 }
@@ -112,13 +111,12 @@ func judge(s posture.Snapshot, q posture.Question, steps []Step) ([]Refusal, err
 	for i := range steps {
 		var changes []posture.Change
 		narrows := false
-		states := map[identity.UserID]posture.PerUserMFA{} // of all requests: each change reads everybody
 		for _, w := range steps[i].Writes {
-			maps.Copy(states, w.To.PerUser)
 			changes = append(changes, w.changes()...)
 			narrows = narrows || w.Kind == KindMethod && steps[i].Phase == PhaseNarrow
 		}
-		next, err := s.With(append(changes, perUserChanges(states)...)...)
+		// Of all requests at once: each change reads everybody.
+		next, err := s.With(append(changes, perUserChanges(states(steps[i:i+1]))...)...)
 		if errors.Is(err, posture.ErrDefaultsBesidePolicies) {
 			return append(found, refuse(RefuseDefaults, i+1, nil, err.Error())), nil
 		} else if err != nil {

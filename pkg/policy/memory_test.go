@@ -27,7 +27,8 @@ var (
 // errKilled ends a process in the middle of a test.
 var errKilled = errors.New("killed")
 
-// memory is a tenant that keeps what it is told and forgets nothing else.
+// memory is a tenant that keeps of what it is told what Graph's client can tell Graph, and
+// forgets nothing else.
 type memory struct {
 	posture.Snapshot
 	writes int
@@ -36,6 +37,8 @@ type memory struct {
 	trouble func(w policy.Write, after bool) error
 	// blind: the states of per-user MFA are not told in bulk.
 	blind bool
+	// asking, if set, is asked before states of per-user MFA are told one by one.
+	asking func(users []identity.UserID) error
 	// wrote is told of every effect.
 	wrote func()
 }
@@ -65,6 +68,20 @@ func (m *memory) gathered() posture.Snapshot {
 }
 
 func (m *memory) State(_ context.Context, o policy.Object, users []identity.UserID) (policy.State, error) {
+	if o.Kind == policy.KindPerUser { // of large tenants, which take long to copy
+		if m.asking != nil {
+			if err := m.asking(users); err != nil {
+				return policy.State{}, err
+			}
+		}
+		states := map[identity.UserID]posture.PerUserMFA{}
+		for _, person := range m.People {
+			if slices.Contains(users, person.ID) {
+				states[person.ID] = person.PerUserMFA
+			}
+		}
+		return policy.State{Value: policy.Value{PerUser: states}}, nil
+	}
 	s := clone(m.Snapshot)
 	p := &s.Policies
 	switch o.Kind {
@@ -89,23 +106,42 @@ func (m *memory) State(_ context.Context, o policy.Object, users []identity.User
 		name, isNew := policy.CreatedName(o.ID)
 		for _, c := range p.Conditional {
 			if c.ID == o.ID || isNew && c.DisplayName == name {
-				return policy.State{ID: c.ID, Value: policy.Value{Policy: &c}}, nil
+				text, err := json.Marshal(c)
+				return policy.State{ID: c.ID, Value: policy.Value{Policy: &c}, Document: text}, err
 			}
 		}
 		return policy.State{}, nil
 	case policy.KindPerUser:
-		states := map[identity.UserID]posture.PerUserMFA{}
-		for _, person := range s.People {
-			if slices.Contains(users, person.ID) {
-				states[person.ID] = person.PerUserMFA
-			}
-		}
-		return policy.State{Value: policy.Value{PerUser: states}}, nil
 	}
 	return policy.State{}, fmt.Errorf("no object %s", o)
 }
 
-func (m *memory) Write(_ context.Context, w policy.Write, _ ...json.RawMessage) (string, error) {
+// said is a policy as it is after a write that says what files can say of it. The rest is
+// what it was, or what the first document has.
+func (m *memory) said(w policy.Write, documents []json.RawMessage) (posture.ConditionalPolicy, error) {
+	to := *w.To.Policy
+	p := posture.ConditionalPolicy{ID: to.ID, Clients: to.Clients}
+	for _, text := range documents {
+		if len(text) > 0 {
+			if err := json.Unmarshal(text, &p); err != nil {
+				return p, err
+			}
+			p.ID = to.ID
+			break
+		}
+	}
+	if i := slices.IndexFunc(m.Policies.Conditional, func(c posture.ConditionalPolicy) bool { return c.ID == w.ID }); i >= 0 {
+		p = m.Policies.Conditional[i]
+	}
+	tenants := []bool{p.Include.GuestTenants, p.Exclude.GuestTenants}
+	p.DisplayName, p.State, p.Include, p.Exclude = to.DisplayName, to.State, to.Include, to.Exclude
+	p.Include.GuestTenants, p.Exclude.GuestTenants = to.Include.GuestTenants && tenants[0], to.Exclude.GuestTenants && tenants[1]
+	p.Apps.Include, p.Apps.Exclude = to.Apps.Include, to.Apps.Exclude
+	p.Grant.All, p.Grant.Controls, p.Grant.Strength = to.Grant.All, to.Grant.Controls, to.Grant.Strength
+	return p, nil
+}
+
+func (m *memory) Write(_ context.Context, w policy.Write, documents ...json.RawMessage) (string, error) {
 	if m.trouble != nil {
 		if err := m.trouble(w, false); err != nil {
 			return "", err
@@ -118,7 +154,9 @@ func (m *memory) Write(_ context.Context, w policy.Write, _ ...json.RawMessage) 
 	case policy.KindDefaults:
 		changes = append(changes, posture.SecurityDefaults{On: *w.To.Defaults})
 	case policy.KindMethod:
-		changes = append(changes, posture.PutMethod{Setting: *w.To.Method})
+		setting, is := *w.To.Method, m.Policies.Methods.Methods[w.ID]
+		setting.SelfService, setting.Codes = is.SelfService, is.Codes
+		changes = append(changes, posture.PutMethod{Setting: setting})
 		if w.To.Pass != nil {
 			changes = append(changes, posture.SetPass{Pass: *w.To.Pass})
 		}
@@ -131,7 +169,10 @@ func (m *memory) Write(_ context.Context, w policy.Write, _ ...json.RawMessage) 
 			changes = append(changes, posture.RemovePolicy{Policy: w.ID})
 			break
 		}
-		p := *w.To.Policy
+		p, err := m.said(w, documents)
+		if err != nil {
+			return "", err
+		}
 		if _, isNew := policy.CreatedName(w.ID); isNew {
 			m.made++
 			p.ID = fmt.Sprintf("00000000-0000-4000-8000-%012d", m.made)
@@ -191,11 +232,24 @@ type shelf struct {
 	files map[string][]byte
 	// full, if set, is asked before every file.
 	full func(name string) error
+	// forgets: what was created is told to be there already, as after an answer that was lost.
+	forgets bool
 }
 
 func (s *shelf) Put(_ context.Context, name string, data []byte) error {
+	return s.put(name, data, false)
+}
+
+func (s *shelf) Create(_ context.Context, name string, data []byte) error {
+	return s.put(name, data, true)
+}
+
+func (s *shelf) put(name string, data []byte, isNew bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, ok := s.files[name]; ok && isNew {
+		return readiness.ErrExists
+	}
 	if s.full != nil {
 		if err := s.full(name); err != nil {
 			return err
@@ -205,6 +259,9 @@ func (s *shelf) Put(_ context.Context, name string, data []byte) error {
 		s.files = map[string][]byte{}
 	}
 	s.files[name] = slices.Clone(data)
+	if isNew && s.forgets {
+		return readiness.ErrExists
+	}
 	return nil
 }
 
@@ -249,6 +306,7 @@ type desk struct {
 	now   time.Time
 	slept []time.Duration
 	watch policy.Watch
+	reads *policy.Reads
 }
 
 func newDesk(s posture.Snapshot) *desk {
@@ -256,7 +314,7 @@ func newDesk(s posture.Snapshot) *desk {
 }
 
 func (d *desk) planner() policy.Planner {
-	return policy.Planner{Tenant: d.memory, Groups: d.memory, Now: func() time.Time { return d.now }}
+	return policy.Planner{Tenant: d.memory, Groups: d.memory, Now: func() time.Time { return d.now }, Reads: d.reads}
 }
 
 func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
@@ -265,15 +323,18 @@ func (d *desk) plan(text string, accept ...string) (policy.Plan, error) {
 		return policy.Plan{}, err
 	}
 	return d.planner().Plan(context.Background(), policy.Request{
-		File: f, Text: []byte(text), Snapshot: d.gathered(), Accept: accept, Failures: d.watch.Failures != nil, Flags: d.watch.Flags != nil,
+		File: f, Snapshot: d.gathered(), Accept: accept, Watch: d.watch,
 	})
 }
 
 func (d *desk) engine() policy.Engine {
 	return policy.Engine{
-		Tenant: d.memory, Groups: d.memory, Store: d.store, Watch: d.watch, Audit: d.trail,
-		Snapshot: func(context.Context) (posture.Snapshot, error) { return d.gathered(), nil },
-		Now:      func() time.Time { return d.now },
+		Tenant: d.memory, Groups: d.memory, Store: d.store, Watch: d.watch, Reads: d.reads, Audit: d.trail,
+		Claimant: policy.Claimant{Host: "laptop", PID: 4711},
+		Snapshot: func(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error) {
+			return d.gathered(), alive(ctx)
+		},
+		Now: func() time.Time { return d.now },
 		Sleep: func(_ context.Context, w time.Duration) error {
 			d.slept = append(d.slept, w)
 			return nil

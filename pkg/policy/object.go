@@ -188,7 +188,8 @@ type Write struct {
 	// without From is created, one without To is deleted.
 	From Value `json:"from"`
 	To   Value `json:"to"`
-	// Kept is what a rollback puts back, as the directory had it.
+	// Kept is what a rollback puts back, or a policy of a rollout is a copy of, as the
+	// directory had it.
 	Kept json.RawMessage `json:"kept,omitempty"`
 }
 

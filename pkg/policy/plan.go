@@ -41,14 +41,14 @@ const (
 	PhaseFree Phase = "free"
 	// PhaseEnforce makes policies ask, by waves.
 	PhaseEnforce Phase = "enforce"
-	// PhaseClear takes per-user MFA back where a policy has taken over.
-	PhaseClear Phase = "clear"
-	// PhaseRelax makes policies ask less.
+	// PhaseRelax makes policies ask less, and removes those of rollouts that are over.
 	PhaseRelax Phase = "relax"
+	// PhaseSecure switches security defaults on, beside which nothing may be enforced.
+	PhaseSecure Phase = "secure"
+	// PhaseClear takes per-user MFA back where a policy, or security defaults, have taken over.
+	PhaseClear Phase = "clear"
 	// PhaseNarrow disables methods and takes people from them.
 	PhaseNarrow Phase = "narrow"
-	// PhaseSecure switches security defaults on.
-	PhaseSecure Phase = "secure"
 )
 
 // Step is one or more writes after which the tenant is in a state that was judged. A step
@@ -97,8 +97,11 @@ type Plan struct {
 	// Undoes is the run that a rollback takes back; empty for a plan of a file.
 	Undoes string `json:"undoes,omitempty"`
 	Tenant string `json:"tenant"`
-	// File is the digest of the file.
-	File       string            `json:"file,omitempty"`
+	// File is the digest of what the file says, in whatever form.
+	File string `json:"file,omitempty"`
+	// Cause is the event that asked for the plan; empty for one that an operator made. It
+	// tells the runs of events apart that ask for the same.
+	Cause      string            `json:"cause,omitempty"`
 	MadeAt     time.Time         `json:"madeAt"`
 	Question   posture.Question  `json:"question"`
 	BreakGlass []identity.UserID `json:"breakGlass"`
@@ -151,18 +154,24 @@ type Planner struct {
 	Tenant Tenant
 	Groups Groups
 	Now    func() time.Time
+	// Reads reads the states of per-user MFA of many people one by one; nil leaves them unknown.
+	Reads *Reads
+}
+
+// told is the snapshot with the states of per-user MFA that were not told in bulk.
+func (p Planner) told(ctx context.Context, s posture.Snapshot) (posture.Snapshot, error) {
+	return (&reading{Reads: p.Reads, tenant: p.Tenant, since: p.Now().Add(-readsLife)}).told(ctx, s)
 }
 
 // Request is what a plan is made of.
 type Request struct {
-	File File
-	// Text is the file as it was read, for the digest.
-	Text     []byte
+	File     File
 	Snapshot posture.Snapshot
 	// Accept are people, by object id or user principal name, and codes of refusals.
 	Accept []string
-	// Watched says which numbers a rollout can look at; see Watch.
-	Failures, Flags bool
+	// Watch is what the rollout will look at. It is tried: a limit for what cannot be read
+	// would only stop the rollout later.
+	Watch Watch
 }
 
 // Plan compares the file with the tenant. A plan that has refusals cannot be applied. The
@@ -172,28 +181,84 @@ func (p Planner) Plan(ctx context.Context, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	d, err := desired(ctx, r.File, r.Snapshot, p.Tenant, p.Groups)
+	d, err := p.desired(ctx, r.File, r.Snapshot)
 	if err != nil {
 		return Plan{}, err
 	}
-	sum := sha256.Sum256(r.Text)
+	said, err := json.Marshal(r.File)
+	if err != nil {
+		return Plan{}, err
+	}
+	sum := sha256.Sum256(said)
 	plan := Plan{
 		Tenant: r.Snapshot.Tenant.ID, File: hex.EncodeToString(sum[:]), MadeAt: p.Now().UTC(),
 		Question: posture.Question{At: p.Now().UTC(), Phase: posture.Phase2}, BreakGlass: d.breakGlass, Base: r.Snapshot.Policies,
 		Steps: d.steps(), Accept: accept,
+	}
+	if err := p.copied(ctx, d, plan.Steps); err != nil {
+		return Plan{}, err
 	}
 	if d.rollout.Stop != nil {
 		plan.Stop = *d.rollout.Stop
 	}
 	plan.Warnings = d.warnings(r.File, plan.Steps)
 	var known []Refusal
-	if plan.Stop.FailedSignIns != nil && !r.Failures || plan.Stop.OpenFlags != nil && !r.Flags {
-		known = append(known, refuse(RefuseUnwatched, 0, nil, "the stop rule has a limit for something that cannot be read from here"))
+	if err := r.Watch.try(ctx, plan.Stop, p.Now()); err != nil {
+		if ctx.Err() != nil {
+			return Plan{}, ctx.Err()
+		}
+		known = append(known, refuse(RefuseUnwatched, 0, nil, err.Error()))
 	}
 	if err := p.finish(&plan, d.s, managed(r.File), known); err != nil {
 		return Plan{}, err
 	}
 	return plan, nil
+}
+
+// Taken is the plan with all that a human may take upon themselves taken, for the people
+// whom the refusals name and for nobody else, on behalf of the event that caused it. The
+// other refusals stay.
+func (p Plan) Taken(cause string) (Plan, error) {
+	accept := slices.Clone(p.Accept)
+	var open []Refusal
+	p.Accepted = slices.Clone(p.Accepted)
+	for _, r := range p.Refusals {
+		if !r.Acceptable {
+			open = append(open, r)
+			continue
+		}
+		accept = append(accept, string(r.Code))
+		p.Accepted = append(p.Accepted, r)
+	}
+	slices.Sort(accept)
+	p.Cause, p.Accept, p.Refusals = cause, slices.Compact(accept), open
+	var err error
+	p.Digest, err = p.seal()
+	return p, err
+}
+
+// copied gives the policies of a rollout what the ones that they stand for have beside what a
+// Value holds: conditions, terms of use, session controls.
+func (p Planner) copied(ctx context.Context, d *desire, steps []Step) error {
+	for i := range steps {
+		for k := range steps[i].Writes {
+			w := &steps[i].Writes[k]
+			if steps[i].Wave == "" || w.Kind != KindPolicy || w.From.Policy != nil {
+				continue
+			}
+			for _, of := range d.writes {
+				if of.From.Policy == nil || of.To.Policy == nil || of.To.Policy.DisplayName+rolloutSuffix != w.To.Policy.DisplayName {
+					continue
+				}
+				state, err := p.Tenant.State(ctx, of.Object, nil)
+				if err != nil {
+					return err
+				}
+				w.Kept = state.Document
+			}
+		}
+	}
+	return nil
 }
 
 // finish judges a plan, adds its calls and seals it. known are refusals beside those that
@@ -245,11 +310,14 @@ func (d *desire) steps() []Step {
 		}
 	}
 	if after := d.enforce(enforcing, len(phases[PhaseReport]) > 0); len(after) > 0 {
+		if free := phases[PhaseFree]; len(free) > 0 { // they stay on while policies are observed
+			free[0].Pause, after[0].Pause = after[0].Pause, 0
+		}
 		phases[PhaseEnforce] = append(phases[PhaseEnforce], after...)
 	}
 	d.remainder(enforcing, add)
 	var list []Step
-	for _, p := range []Phase{PhaseExclude, PhaseAllow, PhasePrepare, PhaseReport, PhaseFree, PhaseEnforce, PhaseClear, PhaseRelax, PhaseNarrow, PhaseSecure} {
+	for _, p := range []Phase{PhaseExclude, PhaseAllow, PhasePrepare, PhaseReport, PhaseFree, PhaseEnforce, PhaseRelax, PhaseSecure, PhaseClear, PhaseNarrow} {
 		list = append(list, phases[p]...)
 	}
 	return list
@@ -270,7 +338,13 @@ func (d *desire) method(w Write, add func(Phase, string, ...Write)) {
 		return
 	}
 	wide := *to
-	wide.Include = sortTargets(append(slices.Clone(to.Include), without(from.Include, to.Include)...))
+	switch all := []posture.Target{{ID: posture.AllUsers}}; {
+	case len(without(all, to.Include)) == 0: // holds all others
+	case len(without(all, from.Include)) == 0:
+		wide.Include = from.Include
+	default:
+		wide.Include = sortTargets(append(slices.Clone(to.Include), without(from.Include, to.Include)...))
+	}
 	wide.Exclude = slices.DeleteFunc(slices.Clone(to.Exclude), func(t posture.Target) bool { return !slices.Contains(from.Exclude, t) })
 	middle := Value{Method: &wide, Pass: w.From.Pass}
 	last := w
@@ -297,14 +371,17 @@ func without(list, other []posture.Target) []posture.Target {
 	})
 }
 
+// changing begins the title of a step that changes a policy in force.
+const changing = "change the policy "
+
 // policyWrites adds the writes that a policy takes before it is enforced, and returns the
 // one that enforces it, if there is one.
 func (d *desire) policyWrites(w Write, add func(Phase, string, ...Write)) []Write {
 	to, from := w.To.Policy, w.From.Policy
 	name := fmt.Sprintf("%q", to.DisplayName)
-	inForce := from != nil && from.State == posture.PolicyEnabled
+	inForce := from != nil && from.State.InForce()
 	switch {
-	case inForce && to.State != posture.PolicyEnabled:
+	case inForce && !to.State.InForce():
 		add(PhaseRelax, fmt.Sprintf("take the policy %s out of force: %s", name, to.State), w)
 		return nil
 	case inForce:
@@ -314,11 +391,16 @@ func (d *desire) policyWrites(w Write, add func(Phase, string, ...Write)) []Writ
 			first.To, w.From = Value{Policy: &middle}, Value{Policy: &middle}
 			add(PhaseExclude, "leave more people out of the policy "+name, first)
 		}
-		if !w.From.Equal(w.To) {
-			add(PhaseEnforce, "change the policy "+name+", which is in force", w)
+		same := *w.From.Policy
+		same.DisplayName, same.State = to.DisplayName, to.State
+		switch asks := !w.To.Equal(Value{Policy: &same}); {
+		case asks && len(d.waves) > 0 && waved(to):
+			return []Write{w}
+		case !w.From.Equal(w.To):
+			add(PhaseEnforce, changing+name+", which is in force", w)
 		}
 		return nil
-	case to.State != posture.PolicyEnabled:
+	case !to.State.InForce():
 		title := fmt.Sprintf("change the policy %s, which is not in force: %s", name, to.State)
 		if from == nil {
 			title = fmt.Sprintf("create the policy %s: %s", name, to.State)
@@ -339,11 +421,20 @@ func (d *desire) policyWrites(w Write, add func(Phase, string, ...Write)) []Writ
 	return []Write{w}
 }
 
+// union is both selections. Guests of some tenants only stay so, unless the other one is for
+// those of all.
 func union(a, b posture.Selection) posture.Selection {
+	tenants := a.GuestTenants && b.GuestTenants
+	switch {
+	case len(b.Guests) == 0:
+		tenants = a.GuestTenants
+	case len(a.Guests) == 0:
+		tenants = b.GuestTenants
+	}
 	return posture.Selection{
 		Users: ordered(slices.Concat(a.Users, b.Users)), Groups: ordered(slices.Concat(a.Groups, b.Groups)),
 		Roles: ordered(slices.Concat(a.Roles, b.Roles)), Guests: ordered(slices.Concat(a.Guests, b.Guests)),
-		GuestTenants: a.GuestTenants && b.GuestTenants,
+		GuestTenants: tenants,
 	}
 }
 
@@ -409,8 +500,12 @@ func (d *desire) enforce(writes []Write, reported bool) []Step {
 		pause = max(pause, wave.pause)
 	}
 	for _, w := range writes {
+		title := fmt.Sprintf("enforce the policy %q", w.To.Policy.DisplayName)
+		if w.From.Policy.State.InForce() {
+			title = fmt.Sprintf("%s%q, which is in force", changing, w.To.Policy.DisplayName)
+		}
 		begin(Step{
-			Phase: PhaseEnforce, Title: fmt.Sprintf("enforce the policy %q", w.To.Policy.DisplayName), WaveGroups: groups, Gate: len(groups) > 0, Writes: []Write{w},
+			Phase: PhaseEnforce, Title: title, WaveGroups: groups, Gate: len(groups) > 0, Writes: []Write{w},
 		})
 		if v, rolled := have[w.To.Policy.DisplayName]; rolled {
 			delete(have, w.To.Policy.DisplayName)
@@ -483,8 +578,9 @@ func (d *desire) remainder(enforcing []Write, add func(Phase, string, ...Write))
 			return c.DisplayName == name && c.State == posture.PolicyEnabled
 		})
 		if ends && !slices.ContainsFunc(enforcing, func(w Write) bool { return w.To.Policy.DisplayName == name }) {
+			// Nothing rests on it, and security defaults cannot come on beside it.
 			s := d.removal(Value{Policy: &p})
-			add(s.Phase, s.Title, s.Writes...)
+			add(PhaseRelax, s.Title, s.Writes...)
 		}
 	}
 }
@@ -530,7 +626,16 @@ func (d *desire) warnings(f File, steps []Step) []Warning {
 			warn(freed, "from here to the end of the rollout, people outside its waves are asked for MFA neither by security defaults nor by a policy")
 		}
 		asked = true
-		if len(d.waves) > 0 && p != nil && s.Wave == "" && !waved(p) && s.Writes[0].From.Policy != nil && s.Writes[0].From.Policy.State != posture.PolicyEnabled {
+		if p == nil || s.Wave != "" || f.Rollout == nil || s.Writes[0].From.Policy == nil {
+			continue
+		}
+		inForce := s.Writes[0].From.Policy.State.InForce()
+		switch {
+		case inForce && !s.Gate:
+			warn(i+1, "the policy %q is in force already, so that it changes at once: without being observed, without waves and without the stop rule", p.DisplayName)
+		case inForce:
+			warn(i+1, "the policy %q is in force already, so that its change goes by waves without being observed", p.DisplayName)
+		case len(d.waves) > 0 && !waved(p):
 			warn(i+1, "the policy %q is not for everybody, so that it is enforced in one step after the waves", p.DisplayName)
 		}
 	}
@@ -548,7 +653,7 @@ func (d *desire) warnings(f File, steps []Step) []Warning {
 // Drift is what differs from a file: nothing is missing from it, whatever order it would
 // take to put it right.
 func (p Planner) Drift(ctx context.Context, f File, s posture.Snapshot) ([]Difference, error) {
-	d, err := desired(ctx, f, s, p.Tenant, p.Groups)
+	d, err := p.desired(ctx, f, s)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,211 @@ func TestRollout(t *testing.T) {
 	}
 	if _, err := d.rollback(out.Run); !errors.Is(err, policy.ErrNoRun) {
 		t.Error("taken back twice:", err)
+	}
+}
+
+// require is a policy in force on everything that asks the chosen people for MFA.
+func require(name string, include posture.Selection) posture.ConditionalPolicy {
+	return posture.ConditionalPolicy{
+		ID: fmt.Sprintf("20000000-0000-4000-8000-%012d", len(name)), DisplayName: name, State: posture.PolicyEnabled, Include: include,
+		Exclude: posture.Selection{Users: []string{"glass"}}, Apps: posture.Apps{Include: []string{posture.Everybody}}, Clients: []string{"all"},
+		Grant: posture.Grant{Controls: []string{posture.ControlMFA}},
+	}
+}
+
+// Steps come in the order that is safe, and no more of them than it takes. A way in is never
+// without a guard that it has before and after.
+func TestOrder(t *testing.T) {
+	const header = "breakGlass: {accounts: [glass@contoso.example]}\n"
+	const enforce = header + "securityDefaults: disabled\nconditionalAccess: [{name: MFA, state: enforced, require: mfa, include: {all: true}}]\n"
+	defaults := func(s *posture.Snapshot) { s.Policies.SecurityDefaults = posture.Yes }
+	toIT := func(s *posture.Snapshot) {
+		s.Policies.Methods.Methods["sms"] = posture.MethodSetting{ID: "Sms", Enabled: true, Include: []posture.Target{{ID: groupIT}}}
+		s.People[1].Registration, s.People[4].Registration = posture.Registration{}, posture.Registration{} // not in the report
+	}
+	for name, c := range map[string]struct {
+		change func(*posture.Snapshot)
+		file   string
+		accept []string
+		want   []string
+	}{
+		"defaults go when the policy has been observed": {defaults, enforce + "rollout: {observe: 72h}\n", nil,
+			[]string{`create the policy "MFA", report-only`, "switch security defaults off after 72h0m0s", `enforce the policy "MFA"`}},
+		"and not before the first wave": {defaults, enforce + "rollout: {observe: 72h, waves: [{name: IT, groups: [IT], pause: 24h}]}\n", nil,
+			[]string{`create the policy "MFA", report-only`, "switch security defaults off after 72h0m0s", `enforce the policy "MFA" for the wave IT`,
+				`enforce the policy "MFA" after 24h0m0s if good`, `remove the policy "MFA (rollout)", which has done its work`}},
+		"from per-user MFA to defaults": {func(s *posture.Snapshot) {
+			for i := range s.People {
+				s.People[i].PerUserMFA = posture.PerUserEnforced
+			}
+		}, header + "securityDefaults: enabled\nperUserMfa: [{state: disabled, for: {all: true}}]\nmethods: {sms: {state: disabled}}\n", []string{"only-method", "locked-out"},
+			[]string{"switch security defaults on", "take per-user MFA back", "disable the method Sms"}},
+		"from a policy and its rollout to defaults": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{
+				require("MFA", posture.Selection{Users: []string{posture.Everybody}}), require("MFA (rollout)", posture.Selection{Groups: []string{groupIT}}),
+			}
+		}, header + "securityDefaults: enabled\nconditionalAccess: [{name: MFA, state: disabled}]\n", nil,
+			[]string{`take the policy "MFA" out of force: disabled`, `remove the policy "MFA (rollout)", which has done its work`, "switch security defaults on"}},
+		"a policy in force goes from a group to everybody": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Groups: []string{groupIT}})}
+		}, header + "conditionalAccess: [{name: MFA, include: {all: true}}]\nrollout: {waves: [{name: Sales, groups: [Sales], pause: 24h}]}\n", nil,
+			[]string{`enforce the policy "MFA" for the wave Sales`, `change the policy "MFA", which is in force after 24h0m0s if good`,
+				`remove the policy "MFA (rollout)", which has done its work`}},
+		"a policy in force gets another name": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+		}, header + "conditionalAccess: [{id: 20000000-0000-4000-8000-000000000003, name: All}]\nrollout: {waves: [{name: Sales, groups: [Sales], pause: 24h}]}\n", nil,
+			[]string{`change the policy "All", which is in force`}},
+		"a policy in a state that nobody knows": {func(s *posture.Snapshot) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+			s.Policies.Conditional[0].State = "somehow"
+		}, header + "conditionalAccess: [{name: MFA, state: enforced}]\nrollout: {observe: 72h}\n", nil,
+			[]string{`change the policy "MFA", which is in force`}},
+		"somebody's own policy that is called like one of a rollout": {func(s *posture.Snapshot) {
+			everybody := posture.Selection{Users: []string{posture.Everybody}}
+			s.Policies.Conditional = []posture.ConditionalPolicy{
+				require("A", everybody), require("A (rollout)", everybody), require("MFA", everybody), require("MFA (rollout)", posture.Selection{Groups: []string{groupIT}}),
+			}
+		}, header + "conditionalAccess: [{name: A, state: disabled}]\n", nil,
+			[]string{`take the policy "A" out of force: disabled`}},
+		"a method goes from a group to everybody": {toIT, header + "methods: {sms: {include: {all: true}}}\n", nil,
+			[]string{"set the method Sms, which takes it from nobody"}},
+		"a method goes from everybody to a group": {nil, header + "methods: {sms: {include: {groups: [IT]}}}\n", []string{"only-method"},
+			[]string{"take people from the method Sms"}},
+		"a method goes from a group to another": {func(s *posture.Snapshot) {
+			s.Policies.Methods.Methods["sms"] = posture.MethodSetting{ID: "Sms", Enabled: true, Include: []posture.Target{{ID: groupIT}}}
+		}, header + "methods: {sms: {include: {groups: [Sales]}}}\n", nil,
+			[]string{"add people to the method Sms", "take people from the method Sms"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			if c.change != nil {
+				c.change(&s)
+			}
+			d := newDesk(s)
+			p, err := d.plan(c.file, c.accept...)
+			if err != nil || len(p.Refusals) > 0 {
+				t.Fatal(p.Refusals, err)
+			}
+			if diff := cmp.Diff(c.want, titles(p)); diff != "" {
+				t.Error(diff)
+			}
+			if out, err := d.apply(p); err != nil || !out.Done() {
+				t.Error(out, err)
+			}
+		})
+	}
+}
+
+// A policy that a file cannot say all about comes into force by waves with all of it, and no
+// wider.
+func TestRolloutKeepsConditions(t *testing.T) {
+	const file = `
+breakGlass: {accounts: [glass@contoso.example]}
+conditionalAccess: [{name: MFA, state: enforced}]
+rollout: {waves: [{name: IT, groups: [IT], pause: 24h}, {name: Sales, groups: [Sales], pause: 24h}]}
+`
+	s := contoso()
+	s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+	p := &s.Policies.Conditional[0]
+	p.State, p.Locations, p.Others, p.Grant.Others = posture.PolicyReportOnly, posture.Range{Include: []string{"All"}, Exclude: []string{"AllTrusted"}}, []string{"devices"}, 1
+	p.Grant.All = false
+	d := newDesk(clone(s))
+	plan, err := d.plan(file)
+	if err != nil || len(plan.Refusals) > 0 {
+		t.Fatal(plan.Refusals, err)
+	}
+	d.wrote = func() {
+		for _, c := range d.Policies.Conditional {
+			if diff := cmp.Diff(p.Locations, c.Locations); diff != "" || !slices.Equal(c.Others, p.Others) || c.Grant.Others != 1 {
+				t.Errorf("%s: %+v", c.DisplayName, c)
+			}
+		}
+	}
+	out, err := d.engine().Apply(t.Context(), plan, "op", "r")
+	if err != nil || out.PausedUntil.IsZero() {
+		t.Fatal(out, err)
+	}
+
+	changed := newDesk(clone(d.memory.Snapshot)) // by hand, while it goes on
+	changed.Policies.Conditional[0].Locations.Exclude = nil
+	if _, err := changed.plan(file); !errors.Is(err, policy.ErrFile) || !strings.Contains(err.Error(), `other conditions by now than "MFA (rollout)"`) {
+		t.Error(err)
+	}
+
+	d.now = out.PausedUntil
+	if out, err = d.apply(plan); err != nil || !out.Done() {
+		t.Fatal(out, err)
+	}
+	back, err := d.rollback(out.Run)
+	if err != nil || len(back.Refusals) > 0 {
+		t.Fatal(back.Refusals, err)
+	}
+	if _, err := d.apply(back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, d.memory.Snapshot, same...); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Whom a policy would lock out that asks for something else than MFA cannot be told: a file
+// may make it ask less, and no more.
+func TestOnlyMFAIsEnforced(t *testing.T) {
+	block, device := posture.Grant{Controls: []string{posture.ControlBlock}}, posture.Grant{All: true, Controls: []string{posture.ControlMFA, "compliantDevice"}}
+	for name, c := range map[string]struct {
+		grant posture.Grant
+		state posture.PolicyState
+		says  string
+		want  string // of the error; empty for none
+	}{
+		"a block that is enforced":     {block, posture.PolicyReportOnly, "state: enforced", "line 3, column 20: conditionalAccess.0.state: the policy asks for something else than MFA"},
+		"MFA and a device":             {device, posture.PolicyDisabled, "state: enforced", "asks for something else than MFA"},
+		"nothing":                      {posture.Grant{}, posture.PolicyDisabled, "state: enforced", "asks for something else than MFA"},
+		"MFA or a device":              {posture.Grant{Controls: device.Controls}, posture.PolicyDisabled, "state: enforced", ""},
+		"a block of more people":       {block, posture.PolicyEnabled, "include: {groups: [IT, Sales]}", "the policy is in force and asks for something else than MFA"},
+		"a block that leaves out less": {block, posture.PolicyEnabled, "exclude: {}", "the policy is in force and asks for something else than MFA"},
+		"a block that leaves out more": {block, posture.PolicyEnabled, "exclude: {users: [ada@contoso.example, glass@contoso.example, root@contoso.example]}", ""},
+		"a block as it is":             {block, posture.PolicyEnabled, "state: enforced", ""},
+		"a block that ends":            {block, posture.PolicyEnabled, "state: report-only", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("Closed", posture.Selection{Groups: []string{groupIT}})}
+			p := &s.Policies.Conditional[0]
+			p.Grant, p.State, p.Exclude.Users, p.Apps.Include = c.grant, c.state, []string{"glass", "root"}, []string{posture.Office365}
+			_, err := newDesk(s).plan("breakGlass: {accounts: [glass@contoso.example]}\nconditionalAccess:\n  - {name: Closed, " + c.says + "}\n")
+			if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, policy.ErrFile) || !strings.Contains(err.Error(), c.want)) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Leaving more people out of a policy in force never leaves out guests of more tenants than
+// before or after.
+func TestGuestsOfSomeTenantsStayThose(t *testing.T) {
+	guests := posture.Selection{Guests: []string{"b2bCollaborationGuest"}, GuestTenants: true}
+	for name, exclude := range map[string]string{
+		"no guests any more":   "{users: [bob@contoso.example]}",
+		"and somebody more":    "{users: [bob@contoso.example], guests: [b2bCollaborationGuest]}",
+		"guests of other kind": "{guests: [internalGuest]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			s.Policies.Conditional = []posture.ConditionalPolicy{require("MFA", posture.Selection{Users: []string{posture.Everybody}})}
+			s.Policies.Conditional[0].Exclude = guests
+			p, err := newDesk(s).plan("breakGlass: {none: lab}\nconditionalAccess: [{name: MFA, exclude: " + exclude + "}]\n")
+			if err != nil || p.Empty() {
+				t.Fatal(titles(p), err)
+			}
+			for _, step := range p.Steps {
+				for _, w := range step.Writes {
+					if x := w.To.Policy.Exclude; len(x.Guests) > 0 && !x.GuestTenants {
+						t.Errorf("%s leaves out guests of all tenants", step.Title)
+					}
+				}
+			}
+		})
 	}
 }
 
@@ -314,12 +520,18 @@ func TestPeopleChange(t *testing.T) {
 	}
 }
 
+func raised(number int64, who identity.UserID, cause flag.Cause, eventType string, at time.Time) []policy.OpenFlag {
+	return []policy.OpenFlag{{Number: number, Flag: flag.Flag{User: who, Cause: cause, Type: eventType, At: at}}}
+}
+
 func TestStopRule(t *testing.T) {
-	wave := today.Add(73 * time.Hour)
+	began := today.Add(72 * time.Hour) // the first wave
+	wave := began.Add(time.Hour)
 	stopping := strings.Replace(rollout, "rollout:", "rollout:\n  stop: {failedSignIns: 1, openFlags: 0}", 1)
 	for name, c := range map[string]struct {
 		failures []policy.Failure
-		flags    []flag.Flag
+		flags    []policy.OpenFlag
+		unread   error
 		blocked  bool
 		stops    string
 	}{
@@ -328,15 +540,22 @@ func TestStopRule(t *testing.T) {
 		"as many as are good":               {failures: []policy.Failure{{User: "ada", At: wave}}},
 		"failures":                          {failures: []policy.Failure{{User: "ada", At: wave}, {User: "root", At: wave}}, stops: "2 sign-ins"},
 		"failures while it was report-only": {failures: []policy.Failure{{User: "ada", At: today.Add(time.Hour)}, {User: "root", At: today.Add(time.Hour)}}},
-		"a flag":                            {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 4)}}, stops: "1 flags"},
-		"a flag from before the first wave": {flags: []flag.Flag{{User: "ada", At: today.AddDate(0, 0, 2)}}},
+		"a flag":                            {flags: raised(17, "ada", flag.TooManyAttempts, "", wave), stops: "flag 17: ada: Too many attempts"},
+		"as the first wave begins":          {flags: raised(17, "ada", flag.SmartLockout, "", began), stops: "flag 17: ada"},
+		"a call for help that is held":      {flags: raised(18, "root", flag.Held, "mfa.reregister", wave), stops: "flag 18: root: Event is held"},
+		"six flags":                         {flags: slices.Repeat(raised(19, "ada", flag.Locked, "", wave), 6), stops: "and 1 more"},
+		"a flag about something else":       {flags: raised(17, "ada", flag.Moved, "employee.mover", wave)},
+		"a flag about somebody else":        {flags: raised(17, "bob", flag.SmartLockout, "", wave)},
+		"a flag about nobody":               {flags: raised(17, "", flag.SmartLockout, "", wave)},
+		"a flag from before the first wave": {flags: raised(17, "ada", flag.SmartLockout, "", began.Add(-time.Second))},
+		"flags that cannot be read":         {unread: errors.New("event-replay is away"), stops: "event-replay is away"},
 		"somebody newly locked out":         {blocked: true, stops: "1 people"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(contoso())
 			d.watch = policy.Watch{
 				Failures: func(_ context.Context, _ time.Time) ([]policy.Failure, error) { return c.failures, nil },
-				Flags:    func(context.Context) ([]flag.Flag, error) { return c.flags, nil },
+				Flags:    func(context.Context) ([]policy.OpenFlag, error) { return c.flags, nil },
 			}
 			p, err := d.plan(stopping)
 			if err != nil || len(p.Refusals) > 0 {
@@ -352,6 +571,9 @@ func TestStopRule(t *testing.T) {
 			if c.blocked { // by what is no policy of ours
 				d.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1}}
 			}
+			if c.unread != nil {
+				d.watch.Flags = func(context.Context) ([]policy.OpenFlag, error) { return nil, c.unread }
+			}
 			writes := d.writes
 			_, err = d.apply(p)
 			if c.stops == "" {
@@ -364,6 +586,154 @@ func TestStopRule(t *testing.T) {
 				t.Error(err, d.writes-writes)
 			}
 		})
+	}
+}
+
+// What somebody puts back by hand is enforced again by the same file, whether the run of it
+// had ended or not.
+func TestPutBackByHand(t *testing.T) {
+	const campaign = "breakGlass: {none: lab}\nregistrationCampaign: {state: enabled}\n"
+	for name, file := range map[string]string{
+		"after the run":  campaign,
+		"during the run": rollout,
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := contoso()
+			d := newDesk(clone(before))
+			p, err := d.plan(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := d.engine().Apply(t.Context(), p, "op", "r")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.memory.Snapshot, d.now = clone(before), d.now.Add(100*time.Hour)
+			again, err := d.plan(file)
+			if err != nil || again.Digest != p.Digest {
+				t.Fatal("the plan of the same state has another digest:", err)
+			}
+			out, err := d.apply(again)
+			if err != nil || !out.Done() || out.Already || out.Run == first.Run {
+				t.Errorf("%+v, %v", out, err)
+			}
+			if d.Policies.Methods.Campaign.State != "enabled" {
+				t.Error("nothing was done")
+			}
+		})
+	}
+}
+
+// A rollout that is planned anew is measured against what was before its first wave, whatever
+// became of the runs in between.
+func TestStopRuleOutlivesItsRun(t *testing.T) {
+	stopping := strings.Replace(rollout, "rollout:", "rollout:\n  stop: {failedSignIns: 1}", 1)
+	for name, c := range map[string]struct {
+		between string // a file that is applied before the rollout is planned anew
+		blocked bool
+		stops   string
+	}{
+		"failures":                  {stops: "2 sign-ins"},
+		"failures, and another run": {between: "breakGlass: {none: lab}\nmethods: {voice: {state: enabled}}\n", stops: "2 sign-ins"},
+		"somebody newly locked out": {blocked: true, stops: "1 people"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(contoso())
+			var failures []policy.Failure
+			d.watch.Failures = func(context.Context, time.Time) ([]policy.Failure, error) { return failures, nil }
+			p, err := d.plan(stopping)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // to the first wave
+				out, err := d.engine().Apply(t.Context(), p, "op", "r")
+				if err != nil || out.PausedUntil.IsZero() {
+					t.Fatal(out, err)
+				}
+				d.now = out.PausedUntil
+			}
+			if c.blocked { // by what is no policy of ours
+				d.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1, Succeeded: 1}}
+			} else {
+				failures = slices.Repeat([]policy.Failure{{User: "ada", At: d.now.Add(-time.Hour)}}, 2)
+			}
+			for _, file := range []string{c.between, stopping} {
+				if file == "" {
+					continue
+				}
+				if p, err = d.plan(file); err != nil {
+					t.Fatal(err)
+				}
+				d.now = d.now.Add(time.Minute)
+				if file == c.between {
+					if _, err := d.apply(p); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if !p.Steps[0].Gate {
+				t.Fatal(titles(p))
+			}
+			writes := d.writes
+			if _, err := d.apply(p); !errors.Is(err, policy.ErrStopped) || !strings.Contains(err.Error(), c.stops) || d.writes > writes {
+				t.Error(err, d.writes-writes)
+			}
+		})
+	}
+}
+
+// Whoever registers goes from enabled to enforced by that: it is what was asked for, and
+// neither drift nor somebody else's change.
+func TestRegisteringIsNoChange(t *testing.T) {
+	const file = `
+breakGlass: {none: lab}
+perUserMfa: [{state: enabled, for: {users: [ada@contoso.example, bob@contoso.example]}}]
+`
+	d := newDesk(contoso())
+	p, err := d.plan(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.trouble = func(_ policy.Write, after bool) error {
+		if after {
+			return errKilled
+		}
+		return nil
+	}
+	if _, err := d.apply(p); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	d.trouble, d.now = nil, d.now.Add(4*time.Minute)
+	ada := &d.memory.Snapshot.People[2]
+	if ada.PerUserMFA != posture.PerUserEnabled {
+		t.Fatal(ada)
+	}
+	ada.PerUserMFA = posture.PerUserEnforced
+	out, err := d.apply(p)
+	if err != nil || !out.Done() || d.writes != 1 {
+		t.Fatal(out, err, d.writes)
+	}
+	if again, err := d.plan(file); err != nil || !again.Empty() {
+		t.Error(titles(again), err)
+	}
+	f, err := policy.Parse([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if drift, err := d.planner().Drift(t.Context(), f, clone(d.memory.Snapshot)); err != nil || len(drift) > 0 {
+		t.Error(drift, err)
+	}
+	back, err := d.rollback(out.Run)
+	if err != nil || len(back.Refusals) > 0 {
+		t.Fatal(back.Refusals, err)
+	}
+	if _, err := d.apply(back); err != nil {
+		t.Fatal(err)
+	}
+	for _, person := range d.People {
+		if person.PerUserMFA != posture.PerUserDisabled {
+			t.Error(person.ID, person.PerUserMFA)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -64,6 +65,12 @@ func drawTenant(t *rapid.T) posture.Snapshot {
 			p.Include.Users = []string{posture.Everybody}
 		} else {
 			p.Include.Groups = []string{rapid.SampledFrom([]string{groupIT, groupSales}).Draw(t, "group")}
+		}
+		switch rapid.IntRange(0, 5).Draw(t, "conditions") {
+		case 0:
+			p.Locations = posture.Range{Include: []string{posture.Everybody}, Exclude: []string{"AllTrusted"}}
+		case 1:
+			p.Others, p.Clients = []string{"devices"}, []string{"browser"}
 		}
 		if rapid.IntRange(0, 2).Draw(t, "strength") == 0 {
 			p.Grant = posture.Grant{Strength: phishing}
@@ -238,8 +245,8 @@ func TestKilledAnywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			moments := 0
-			kill := func() error {
-				if moments++; moments == n+1 {
+			kill := func() error { // who is dead does nothing more
+				if moments++; moments > n {
 					return errKilled
 				}
 				return nil
@@ -265,6 +272,8 @@ func TestKilledAnywhere(t *testing.T) {
 			if !errors.Is(err, errKilled) {
 				t.Fatal(err)
 			}
+			d.store.full, d.trouble = nil, nil
+			d.now = d.now.Add(4 * time.Minute) // until the claim of the dead one has ended
 			out, err := d.apply(p)
 			if err != nil || !out.Done() {
 				t.Fatalf("%s %d: %+v, %v", moment, n, out, err)

@@ -32,8 +32,12 @@ type Run struct {
 	StepsDone []time.Time `json:"stepsDone"`
 	// IDs are those of policies that the run created, by what stood for them.
 	IDs map[string]string `json:"ids"`
-	// Blocked are the people who could not sign in when the run began.
+	// Blocked are the people who could not sign in when the run, or the rollout that it goes
+	// on with, began.
 	Blocked []identity.UserID `json:"blocked"`
+	// Rolling is when the rollout that the run goes on with came into force for anybody; zero
+	// for a rollout of its own.
+	Rolling time.Time `json:"rolling,omitzero"`
 }
 
 // Open reports whether the run can go on.
@@ -193,7 +197,7 @@ func (p Planner) Rollback(ctx context.Context, store readiness.Store, run Run, r
 				if state == was.PerUser[id] {
 					continue
 				}
-				if state != w.To.PerUser[id] {
+				if state != w.To.PerUser[id] && !registered(w.To.PerUser[id], state) {
 					foreign = append(foreign, refuse(RefuseForeign, 0, []identity.UserID{id}, "per-user MFA is "+string(state)))
 					continue
 				}
@@ -235,7 +239,7 @@ func (p Planner) Rollback(ctx context.Context, store readiness.Store, run Run, r
 		plan.Steps = append(plan.Steps, Step{Phase: phase, Title: title, Writes: []Write{back}})
 	}
 	if perUser(plan.Steps) {
-		if s, err = told(ctx, p.Tenant, s); err != nil {
+		if s, err = p.told(ctx, s); err != nil {
 			return Plan{}, err
 		}
 	}

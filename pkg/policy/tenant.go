@@ -86,17 +86,24 @@ type Failure struct {
 	Code int
 }
 
+// OpenFlag is a flag that nobody has resolved, and the number by which operators know it.
+type OpenFlag struct {
+	Number int64
+	flag.Flag
+}
+
 // Watch is what a rollout looks at before the next wave. Each may be nil, and then a file
 // that has a limit for it is refused.
 type Watch struct {
 	// Failures are the sign-ins since that failed over MFA.
 	Failures func(ctx context.Context, since time.Time) ([]Failure, error)
 	// Flags are the open ones.
-	Flags func(ctx context.Context) ([]flag.Flag, error)
+	Flags func(ctx context.Context) ([]OpenFlag, error)
 }
 
-// Snapshot reads the tenant anew.
-type Snapshot func(ctx context.Context) (posture.Snapshot, error)
+// Snapshot reads the tenant anew, which may take long: it calls alive now and then, and ends
+// with its error.
+type Snapshot func(ctx context.Context, alive func(context.Context) error) (posture.Snapshot, error)
 
 var (
 	// ErrRefused: the plan would do harm, or cannot be judged.

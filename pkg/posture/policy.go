@@ -23,6 +23,9 @@ const (
 	PolicyReportOnly PolicyState = "enabledForReportingButNotEnforced"
 )
 
+// InForce reports whether a policy in the state counts as enforced.
+func (s PolicyState) InForce() bool { return s != PolicyDisabled && s != PolicyReportOnly }
+
 // ConditionalPolicy is a Conditional Access policy. Words are Graph's own, ids in lower
 // case.
 type ConditionalPolicy struct {

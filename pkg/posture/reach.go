@@ -252,6 +252,13 @@ type demand struct {
 	others string
 }
 
+// Passable reports whether whoever passes MFA gets by, whatever else the grant has: it asks
+// for MFA and, with MFA passed, for nothing that nobody here can judge.
+func (g Grant) Passable() bool {
+	d := g.demand()
+	return d.block == No && d.mfa != No && (!g.All || d.others == "")
+}
+
 func (g Grant) demand() demand {
 	if contains(g.Controls, ControlBlock) {
 		return demand{block: Yes, mfa: No}

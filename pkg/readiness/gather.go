@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -191,6 +192,40 @@ func (g Gatherer) Snapshot(ctx context.Context) (posture.Snapshot, error) {
 	return *run.s, run.save(ctx, headName, run.head)
 }
 
+// Refresh reads the policies of a snapshot anew, and the groups that they name by now and
+// that the snapshot does not have. Everything about people stays as it was read then. It
+// keeps nothing in the store.
+func (g Gatherer) Refresh(ctx context.Context, s posture.Snapshot) (posture.Snapshot, error) {
+	if g.Sleep == nil {
+		g.Sleep = pause.For
+	}
+	g.Store = nil
+	s.Policies, s.Groups = posture.Policies{}, maps.Clone(s.Groups)
+	if s.Groups == nil {
+		s.Groups = map[string]posture.Group{}
+	}
+	s.Gaps = slices.DeleteFunc(slices.Clone(s.Gaps), func(gap posture.Gap) bool {
+		return slices.Contains([]posture.Fact{posture.FactSecurityDefaults, posture.FactMethodsPolicy, posture.FactStrengths, posture.FactConditional}, gap.Fact)
+	})
+	run := &gathering{
+		Gatherer: g, s: &s, index: map[identity.UserID]int{}, intern: map[string]string{}, spent: map[bool]time.Duration{}, asked: map[bool]int{},
+	}
+	for i := range s.People {
+		run.index[s.People[i].ID] = i
+	}
+	run.planPolicies()
+	policies := len(run.steps)
+	for i := 0; i < len(run.steps); i++ {
+		if err := run.take(ctx, run.steps[i]); err != nil {
+			return posture.Snapshot{}, err
+		}
+		if i == policies-1 {
+			run.planGroups()
+		}
+	}
+	return s, nil
+}
+
 // begin goes on with the run in the store, or begins one.
 func (g *gathering) begin(ctx context.Context) error {
 	now := g.Now().UTC()
@@ -224,7 +259,7 @@ func (g *gathering) save(ctx context.Context, name string, v any) error {
 
 // plan lists what is to be read. What depends on what was read is added later.
 func (g *gathering) plan() {
-	t, p := g.Tenant, &g.s.Policies
+	t := g.Tenant
 	add := func(s *step) *step {
 		g.steps = append(g.steps, s)
 		return s
@@ -253,18 +288,7 @@ func (g *gathering) plan() {
 	}))
 	registrations.perPerson, registrations.report = true, true
 
-	p.SecurityDefaults = posture.Unknown
-	add(one("security defaults", posture.FactSecurityDefaults, t.SecurityDefaults, func(on bool) { p.SecurityDefaults = posture.AnswerOf(on) }))
-	add(one("methods policy", posture.FactMethodsPolicy, t.MethodsPolicy, func(m posture.MethodsPolicy) { p.Methods = m }))
-	p.Strengths = map[string]posture.Strength{}
-	add(list("authentication strengths", posture.FactStrengths, t.Strengths, func(items []posture.Strength) {
-		for _, s := range items {
-			p.Strengths[s.ID] = s
-		}
-	}))
-	add(list("Conditional Access policies", posture.FactConditional, t.ConditionalPolicies, func(items []posture.ConditionalPolicy) {
-		p.Conditional = append(p.Conditional, items...)
-	}))
+	g.planPolicies()
 	add(list("role definitions", posture.FactRoles, t.RoleDefinitions, func(items []Named) {
 		for _, r := range items {
 			g.s.Roles[r.ID] = r.Name
@@ -283,6 +307,24 @@ func (g *gathering) plan() {
 		}
 	}
 	last.apply = chain(last.apply, g.planLastSignIns)
+}
+
+// planPolicies lists what is to be read of the tenant's policies.
+func (g *gathering) planPolicies() {
+	t, p := g.Tenant, &g.s.Policies
+	add := func(s *step) { g.steps = append(g.steps, s) }
+	p.SecurityDefaults = posture.Unknown
+	add(one("security defaults", posture.FactSecurityDefaults, t.SecurityDefaults, func(on bool) { p.SecurityDefaults = posture.AnswerOf(on) }))
+	add(one("methods policy", posture.FactMethodsPolicy, t.MethodsPolicy, func(m posture.MethodsPolicy) { p.Methods = m }))
+	p.Strengths = map[string]posture.Strength{}
+	add(list("authentication strengths", posture.FactStrengths, t.Strengths, func(items []posture.Strength) {
+		for _, s := range items {
+			p.Strengths[s.ID] = s
+		}
+	}))
+	add(list("Conditional Access policies", posture.FactConditional, t.ConditionalPolicies, func(items []posture.ConditionalPolicy) {
+		p.Conditional = append(p.Conditional, items...)
+	}))
 }
 
 // chain applies a step and then does what depends on it.
@@ -496,6 +538,9 @@ func (g *gathering) planGroups() {
 		if _, person := g.index[identity.UserID(a.Principal)]; !person && !applications[a.Principal] {
 			want(a.Principal)
 		}
+	}
+	for id := range g.s.Groups { // those of a snapshot that is refreshed
+		delete(wanted, id)
 	}
 	for _, id := range sorted(wanted) {
 		const members = "members" // leads from the name to the first page of them

@@ -87,6 +87,9 @@ func (r Reporter) Run(ctx context.Context) error {
 	if err := r.publish(ctx, report); err != nil {
 		return fmt.Errorf("keep report: %w", err)
 	}
+	if err := KeepSnapshot(ctx, r.Store, s); err != nil {
+		return fmt.Errorf("keep snapshot: %w", err)
+	}
 	var drift []string
 	var driftErr error // which is no reason to have no report
 	if r.Drift != nil {

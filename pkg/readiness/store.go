@@ -16,5 +16,9 @@ type Store interface {
 	List(ctx context.Context, prefix string) ([]string, error)
 }
 
-// ErrNoFile: the store has no file of that name.
-var ErrNoFile = errors.New("no such file")
+var (
+	// ErrNoFile: the store has no file of that name.
+	ErrNoFile = errors.New("no such file")
+	// ErrExists: the store has a file of that name.
+	ErrExists = errors.New("the file is there already")
+)

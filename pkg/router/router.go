@@ -41,6 +41,9 @@ type Router struct {
 	Records Records
 	// LanesQueue and QuarantineQueue are where events go.
 	LanesQueue, QuarantineQueue string
+	// Tenant is the id of the tenant that tenant-wide events must be about; the worker
+	// judges them where it is a domain.
+	Tenant string
 	// ProvisionRetry is how often a joiner who is not provisioned yet is looked
 	// for, until ProvisionGrace after the start date.
 	ProvisionRetry, ProvisionGrace time.Duration
@@ -50,10 +53,31 @@ type Router struct {
 
 // Handle implements lane.Handler.
 func (r *Router) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
-	if t.Event.Type == event.Ref && t.Event.UserID == "" {
+	switch {
+	case t.Event.Type.IsTenantWide():
+		return r.forwardTenantWide(ctx, t)
+	case t.Event.Type == event.Ref && t.Event.UserID == "":
 		return r.complete(ctx, t)
+	default:
+		return r.route(ctx, t)
 	}
-	return r.route(ctx, t)
+}
+
+// forwardTenantWide puts an event about the tenant into the lane of the tenant, in which
+// everything about it keeps one order.
+func (r *Router) forwardTenantWide(ctx context.Context, t *lane.Turn) (lane.Verdict, error) {
+	if identity.IsGUID(r.Tenant) && !strings.EqualFold(r.Tenant, t.Event.Subject) {
+		return lane.DeadLetter(lane.BadEvent, "subject is another tenant than this deployment's; correct the sender, then send the event anew"), nil
+	}
+	m, err := r.message(t, "", "")
+	if err != nil {
+		return lane.Verdict{}, err
+	}
+	m.SessionID = event.TenantLane
+	if err := r.send(ctx, t, r.LanesQueue, m); err != nil {
+		return lane.Verdict{}, err
+	}
+	return lane.Finished(ledger.Done, "forwarded to the lane of the tenant"), nil
 }
 
 // route finds the person and puts the event into their lane.

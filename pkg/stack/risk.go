@@ -51,7 +51,7 @@ func riskSources(idp *simssf.Transmitter) []source {
 // risk reports whether the source posts to risk-signals.
 func (s source) risk() bool {
 	switch s.Name {
-	case HelpDesk, RiskSystem, IdentityProvider, Okta, Entra:
+	case HelpDesk, Operations, RiskSystem, IdentityProvider, Okta, Entra:
 		return true
 	default:
 		return false

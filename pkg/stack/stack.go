@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/ingest"
 	simgraph "mfaflow/pkg/sim/graph"
@@ -39,6 +40,9 @@ const (
 	Source     = "demo-hr"
 	HelpDesk   = "demo-helpdesk"
 	RiskSystem = "demo-risk"
+	// Operations is where changes of the tenant are approved: what is for everybody is not
+	// the help desk's.
+	Operations = "demo-operations"
 	// IdentityProvider transmits Security Event Tokens, Okta has an event hook, and Entra
 	// is whoever reads the Event Hub of the tenant's diagnostic records.
 	IdentityProvider = "demo-idp"
@@ -56,7 +60,7 @@ func sources() (map[string]source, error) {
 		return nil, err
 	}
 	for name, types := range map[string][]string{
-		Source: {"employee.*"}, HelpDesk: {"mfa.*"}, RiskSystem: {"risk.*", "account.*", "session.*", "credential.*"},
+		Source: {"employee.*"}, HelpDesk: {"mfa.*"}, Operations: {string(event.MethodPolicy)}, RiskSystem: {"risk.*", "account.*", "session.*", "credential.*"},
 	} {
 		demo := source{Source: ingest.Source{
 			Name: name, Format: ingest.CloudEvents, Verify: &webhook.Config{Preset: "standard-webhooks"}, Types: types, TimeZone: TimeZone,
@@ -178,7 +182,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 	if s.Dir, err = os.MkdirTemp("", "mfaflow-"); err != nil {
 		return err
 	}
-	for _, source := range []string{Source, HelpDesk, RiskSystem} {
+	for _, source := range []string{Source, HelpDesk, Operations, RiskSystem} {
 		if err := os.WriteFile(s.KeyFile(source), []byte(s.sources[source].key.Reveal()+"\n"), 0o600); err != nil {
 			return err
 		}
@@ -312,6 +316,43 @@ func (s *Stack) Stop(function string) {
 	if c := s.function(function); c != nil {
 		c.stop()
 		<-c.done
+	}
+}
+
+// Report has readiness-report make a report, unless there is one of today, as its schedule
+// does.
+func (s *Stack) Report() error {
+	const name = "readiness-report"
+	env, err := s.Environment(name)
+	if err != nil {
+		return err
+	}
+	made := make(chan string, 1)
+	c, err := startChild(context.Background(), name, filepath.Join(s.options.Bin, name), env, func(from string, line []byte) {
+		s.options.Each(from, line)
+		var l struct {
+			Message string `json:"msg"`
+			Outcome string `json:"outcome"`
+		}
+		if json.Unmarshal(line, &l) == nil && l.Message == "readiness" && l.Outcome != "reading" {
+			select {
+			case made <- l.Outcome:
+			default: // it looks again
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { c.stop(); <-c.done }()
+	select {
+	case outcome := <-made:
+		if outcome != "done" && outcome != "not due" {
+			return fmt.Errorf("%s: %s", name, outcome)
+		}
+		return nil
+	case <-c.done:
+		return c.err
 	}
 }
 

@@ -25,7 +25,8 @@ type Story struct {
 	Becomes event.Type
 	// Title says in plain words what is reported of whom.
 	Title string
-	// Person is an employee id or a user principal name.
+	// Person is an employee id or a user principal name: whom the event is about, or, when
+	// it is about the tenant, who asks for it.
 	Person string
 	// Data is what the event says beside the person.
 	Data map[string]any
@@ -62,6 +63,7 @@ func StorySettings() []string {
 		"MFAFLOW_UNBLOCK_RETURNING=true", "MFAFLOW_ON_MOVE=flag", "MFAFLOW_ON_RISKY_SIGN_IN=revoke",
 		"MFAFLOW_ON_SESSION_REVOKED=revoke", "MFAFLOW_ON_CREDENTIAL_CHANGED=reregister",
 		"MFAFLOW_POLL=risky-users,detections,sign-ins,employment", "MFAFLOW_SWEEP_INTERVAL=1s",
+		"MFAFLOW_METHOD_POLICY=true",
 		`MFAFLOW_REQUIREMENTS={"phishing-resistant": {"group": "` + payments + `", "methods": ["fido2", "windowsHelloForBusiness"]}}`,
 	}
 }
@@ -140,8 +142,11 @@ func (s *Stack) Find(who string) (simgraph.User, bool) {
 
 // source is who reports the event.
 func (x Story) source() string {
-	if x.Source != "" {
+	switch {
+	case x.Source != "":
 		return x.Source
+	case x.Type.IsTenantWide():
+		return Operations
 	}
 	switch family, _, _ := strings.Cut(string(x.Type), "."); family {
 	case "employee":
@@ -154,7 +159,7 @@ func (x Story) source() string {
 }
 
 func (x Story) post(ctx context.Context, s *Stack, person simgraph.User) (Answer, error) {
-	body, err := x.body(person)
+	body, err := x.body(person, s.Graph.TenantID())
 	if err != nil {
 		return Answer{}, err
 	}
@@ -162,7 +167,7 @@ func (x Story) post(ctx context.Context, s *Stack, person simgraph.User) (Answer
 }
 
 // body is what the source sends.
-func (x Story) body(person simgraph.User) ([]byte, error) {
+func (x Story) body(person simgraph.User, tenant string) ([]byte, error) {
 	if x.Payload != "" {
 		return payload(x.Source, x.Payload, x.Replace...)
 	}
@@ -170,13 +175,16 @@ func (x Story) body(person simgraph.User) ([]byte, error) {
 	if x.source() == Source {
 		who = map[string]any{"employeeId": person.EmployeeID}
 	}
-	data := map[string]any{"person": who}
+	data, subject := map[string]any{"person": who}, person.UserPrincipalName
+	if x.Type.IsTenantWide() {
+		data, subject = map[string]any{}, tenant
+	}
 	for name, v := range x.Data {
 		data[name] = v
 	}
 	return json.Marshal(map[string]any{
 		"specversion": "1.0", "id": "story-" + rand.Text()[:8], "source": "https://" + x.source() + ".contoso.example",
-		"type": x.Type, "subject": person.UserPrincipalName, "time": time.Now().Format(time.RFC3339Nano), "data": data,
+		"type": x.Type, "subject": subject, "time": time.Now().Format(time.RFC3339Nano), "data": data,
 	})
 }
 
@@ -281,6 +289,25 @@ func Stories() ([]Story, error) {
 			Type: event.RequirementSet, Title: "Tomas Berg, who has a security key, may make payments and must use it", Person: "E1002",
 			Data: asked(map[string]any{"requirement": "phishing-resistant"}), before: registers("fido2"),
 			Effects: []Effect{inGroup(payments)},
+		},
+		{
+			Type: event.MethodPolicy, Title: "everybody may use certificates and QR codes", Person: Operator,
+			Data: asked(map[string]any{"ticket": "CHG-1234", "policy": map[string]any{
+				"breakGlass": map[string]any{"accounts": breakGlass}, "methods": map[string]any{
+					"x509Certificate": map[string]any{"state": "enabled", "include": map[string]any{"all": true}}, "qrCodePin": map[string]any{"state": "enabled"},
+				},
+			}}),
+			before:  reported,
+			Effects: []Effect{methodEnabled("X509Certificate"), methodEnabled("QRCodePin")},
+		},
+		{
+			Type: event.MethodPolicy, Title: "text messages and calls are to go, and some people have nothing else", Person: Operator,
+			Data: asked(map[string]any{"policy": map[string]any{
+				"breakGlass": map[string]any{"accounts": breakGlass},
+				"methods":    map[string]any{"sms": map[string]any{"state": "disabled"}, "voice": map[string]any{"state": "disabled"}},
+			}}),
+			before:  reported,
+			Effects: []Effect{held("two people must release it", "policy-approval"), methodEnabled("Sms")},
 		},
 		{
 			Type: event.RiskUser, Title: "Peter Novak's risk rises; the directory says high", Person: "E1020", Data: map[string]any{"level": "medium"},
@@ -443,6 +470,30 @@ func registers(kind string) func(*Stack, simgraph.User) error {
 	return func(s *Stack, u simgraph.User) error {
 		return s.Graph.RegisterMethod(u.ID, simgraph.Method{Kind: kind})
 	}
+}
+
+// reported has readiness-report look at the tenant, if it has not lately.
+func reported(s *Stack, _ simgraph.User) error { return s.Report() }
+
+func methodEnabled(id string) Effect {
+	return Effect{"the tenant allows the method " + id, func(s *Stack, _ simgraph.User, _ time.Time) bool {
+		enabled := false
+		s.Graph.Mutate(func(t *simgraph.Tenant) {
+			for _, m := range t.Policies.MethodConfigurations {
+				enabled = enabled || m["id"] == id && m["state"] == "enabled"
+			}
+		})
+		return enabled
+	}}
+}
+
+// held wants the service desk to have been told of a hold for the reason.
+func held(title, reason string) Effect {
+	return Effect{title, func(s *Stack, _ simgraph.User, _ time.Time) bool {
+		return slices.ContainsFunc(s.Graph.Mailbox(Operator), func(m simgraph.Message) bool {
+			return strings.HasSuffix(m.Subject, flag.Held.Title()) && strings.Contains(m.Body, reason)
+		})
+	}}
 }
 
 // now is an effect on the account as it is now.

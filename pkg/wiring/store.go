@@ -4,11 +4,11 @@ import (
 	"mfaflow/pkg/awsrole"
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/files"
-	"mfaflow/pkg/readiness"
+	"mfaflow/pkg/policy"
 )
 
 // Store is where files are kept. It does no network.
-func Store(u config.ReportsURL) (readiness.Store, error) {
+func Store(u config.ReportsURL) (policy.Store, error) {
 	bucket, prefix, ok := u.Bucket()
 	if !ok {
 		folder, _ := u.Folder()

@@ -24,6 +24,7 @@ import (
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/plan"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
@@ -109,6 +110,8 @@ type Worker struct {
 	// Scopes are the event types each source may send; a source that is not
 	// listed may send nothing.
 	Scopes map[string]event.Scope
+	// MethodPolicy is needed when the settings let events change the policy.
+	MethodPolicy *MethodPolicy
 }
 
 // Handle implements lane.Handler.
@@ -116,7 +119,7 @@ func (w *Worker) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error)
 	if !w.allowed(t.Event) {
 		return outOfScope(), nil
 	}
-	if t.Event.UserID == "" || string(t.Event.UserID) != t.Message.SessionID {
+	if belongs := t.Event.Lane(); belongs == "" || belongs != t.Message.SessionID {
 		return lane.DeadLetter(lane.BadEvent, "the event is in a lane that is not its person's; only the router writes to this queue"), nil
 	}
 	run := &run{Worker: w, turn: t, user: t.Event.UserID}
@@ -137,9 +140,18 @@ func (w *Worker) Preview(ctx context.Context, e event.Event, l *ledger.Ledger, n
 		return p, nil, &verdict, nil
 	}
 	p, v, err = decide(ctx, plan.Input{Event: e, Ledger: l, Settings: w.Settings, Now: now},
-		func(ctx context.Context, risk bool) (*plan.Tenant, error) {
-			t, _, err = w.read(ctx, e.UserID, risk)
-			return t, err
+		func(ctx context.Context, need plan.Plan, in *plan.Input) error {
+			if need.NeedsPolicy {
+				look := guarding{Policies: w.MethodPolicy.Policies, store: w.MethodPolicy.Store, read: unguarded, write: unguarded}
+				s, err := w.MethodPolicy.seek(ctx, e, l.PolicyOf(e.Key), 0, look, pause.For)
+				if err == nil {
+					in.Policy = &s.change
+				}
+				return err
+			}
+			t, _, err = w.read(ctx, e.UserID, need.NeedsRisk)
+			in.Tenant = t
+			return err
 		})
 	return p, t, v, err
 }
@@ -176,6 +188,8 @@ type run struct {
 	registration identity.Registration
 	// refused is why the directory did not let us block the account.
 	refused error
+	// sought is what a change of the policy comes to.
+	sought *sought
 }
 
 func (r *run) event(ctx context.Context) (lane.Verdict, error) {
@@ -246,23 +260,31 @@ func (r *run) decide(ctx context.Context) (plan.Plan, *lane.Verdict, error) {
 	for _, reason := range r.turn.Released {
 		in.Released = append(in.Released, plan.Reason(reason))
 	}
-	return decide(ctx, in, func(ctx context.Context, risk bool) (*plan.Tenant, error) {
+	return decide(ctx, in, func(ctx context.Context, need plan.Plan, in *plan.Input) (err error) {
+		if need.NeedsPolicy { // each of its calls by itself, since there are many
+			memory := r.turn.Ledger.PolicyOf(r.turn.Event.Key)
+			if r.sought, err = r.MethodPolicy.seek(ctx, r.turn.Event, memory, r.turn.Attempt, r.guardedPolicies(), r.Pause); err == nil {
+				in.Policy = &r.sought.change
+			}
+			return err
+		}
 		ctx, cancel, err := r.turn.Guard(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer cancel()
-		r.tenant, r.registration, err = r.read(ctx, r.user, risk)
-		return r.tenant, err
+		r.tenant, r.registration, err = r.read(ctx, r.user, need.NeedsRisk)
+		in.Tenant = r.tenant
+		return err
 	})
 }
 
 // decide is the one way to a plan, for whoever acts on it and for whoever only wants
 // to know it.
-func decide(ctx context.Context, in plan.Input, read func(ctx context.Context, risk bool) (*plan.Tenant, error)) (plan.Plan, *lane.Verdict, error) {
+func decide(ctx context.Context, in plan.Input, read func(ctx context.Context, need plan.Plan, in *plan.Input) error) (plan.Plan, *lane.Verdict, error) {
 	p, err := plan.Decide(in)
 	if err == nil && p.Decision == plan.ReadTenant {
-		if in.Tenant, err = read(ctx, p.NeedsRisk); err != nil {
+		if err = read(ctx, p, &in); err != nil {
 			verdict, err := lane.Failed(ctx, err)
 			return plan.Plan{}, &verdict, err
 		}
@@ -339,6 +361,11 @@ func together(reads ...func() error) error {
 // remember keeps the statement in the ledger before anything is done about it, so
 // that an earlier statement is obsolete from here on, and closes those that wait.
 func (r *run) remember(p plan.Plan) error {
+	if p.Shows != "" { // written with the verdict, so that nobody releases what was not shown
+		memory := r.turn.Ledger.PolicyOf(r.turn.Event.Key)
+		memory.Shown = p.Shows
+		r.turn.Ledger.Policy = &memory
+	}
 	if p.Decision == plan.Obsolete || !r.turn.Event.Type.IsStatement() {
 		return nil
 	}
@@ -402,6 +429,8 @@ func (r *run) act(ctx context.Context, p plan.Plan) (lane.Verdict, error) {
 	case plan.Nothing:
 		r.applied()
 		return lane.Finished(ledger.Done, p.Detail), nil
+	case plan.Refuse:
+		return lane.DeadLetter(lane.PolicyRefused, p.Detail), nil
 	case plan.NoUser:
 		return lane.DeadLetter(lane.UserNotFound, p.Detail+"; provision it again, then replay"), nil
 	default:
@@ -428,6 +457,8 @@ func (r *run) step(ctx context.Context, s plan.Step) (*lane.Verdict, error) {
 		return r.removeMethods(ctx, s.Methods)
 	case plan.AddToGroup:
 		return r.addToGroup(ctx, s.Group)
+	case plan.ChangePolicy:
+		return r.changePolicy(ctx)
 	case plan.Mark:
 		r.mark(s)
 		return nil, nil

@@ -149,10 +149,14 @@ resource "aws_iam_role_policy" "files" {
   role = var.role.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([for below in var.files.writes == null ? [] : [var.files.writes] : {
+      Effect   = "Allow"
+      Action   = "s3:PutObject"
+      Resource = "${var.files.bucket_arn}/${var.files.prefix}/${below}*"
+      }], [
       {
         Effect   = "Allow"
-        Action   = ["s3:GetObject", "s3:PutObject"]
+        Action   = "s3:GetObject"
         Resource = "${var.files.bucket_arn}/${var.files.prefix}/*"
       },
       {
@@ -164,10 +168,10 @@ resource "aws_iam_role_policy" "files" {
       {
         # With a bucket key the context is the bucket's ARN, not the object's.
         Effect    = "Allow"
-        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Action    = var.files.writes == null ? ["kms:Decrypt"] : ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = var.key_arn
         Condition = { StringEquals = { "kms:EncryptionContext:aws:s3:arn" = var.files.bucket_arn } }
       },
-    ]
+    ])
   })
 }

@@ -80,8 +80,8 @@ variable "bus" {
 }
 
 variable "files" {
-  description = "Where the function keeps files."
-  type        = object({ bucket_arn = string, prefix = string })
+  description = "Under which prefix the function reads files, and below what of it it writes them; null writes none."
+  type        = object({ bucket_arn = string, prefix = string, writes = optional(string) })
   default     = null
 }
 

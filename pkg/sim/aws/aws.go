@@ -89,8 +89,10 @@ type Account struct {
 	assumed  int
 	objects  map[string][]byte // by bucket/key
 	slow     int               // requests to S3 that are yet to be told to slow down
-	closed   bool              // outbound web identity federation is switched off
-	claims   func(map[string]any)
+	// conflicts are the conditional writes that are yet to meet another one.
+	conflicts int
+	closed    bool // outbound web identity federation is switched off
+	claims    func(map[string]any)
 }
 
 // session is what an access key stands for.
@@ -152,6 +154,14 @@ func (a *Account) SecretsURL() string { return a.url + "/secretsmanager" }
 
 // S3URL is the endpoint of S3 (AWS_ENDPOINT_URL_S3), with the bucket in the path.
 func (a *Account) S3URL() string { return a.url + "/s3" }
+
+// Conflict answers that many conditional writes as S3 does while another write of the same
+// key is under way.
+func (a *Account) Conflict(requests int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.conflicts = requests
+}
 
 // SlowDown has S3 refuse the next requests for being too many.
 func (a *Account) SlowDown(requests int) { a.mu.Lock(); defer a.mu.Unlock(); a.slow = requests }

@@ -78,7 +78,7 @@ func (a *Account) bucket(w http.ResponseWriter, r *http.Request) {
 	case list:
 		answer(http.StatusOK, a.keys(name, r.URL.Query().Get("prefix"), r.URL.Query().Get("continuation-token")))
 	case r.Method == http.MethodPut:
-		a.objects[name+"/"+key] = body
+		a.put(r.Header, name+"/"+key, body, refuse)
 	default:
 		data, ok := a.objects[name+"/"+key]
 		if !ok {
@@ -87,6 +87,26 @@ func (a *Account) bucket(w http.ResponseWriter, r *http.Request) {
 		}
 		_, _ = w.Write(data) // the asker may be gone
 	}
+}
+
+// put writes an object, under the condition that the request names
+// (docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html); the lock is held.
+func (a *Account) put(header http.Header, object string, body []byte, refuse func(int, string, string)) {
+	_, there := a.objects[object]
+	switch condition := header.Get("If-None-Match"); {
+	case condition == "" && header.Get("If-Match") == "":
+	case condition != "*": // S3 has conditions on ETags too, which nobody here uses
+		refuse(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented.")
+		return
+	case a.conflicts > 0:
+		a.conflicts--
+		refuse(http.StatusConflict, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this resource.")
+		return
+	case there:
+		refuse(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+		return
+	}
+	a.objects[object] = body
 }
 
 // keys is a page of a bucket's keys, in order; the lock is held.

@@ -13,11 +13,9 @@ import (
 	"mfaflow/pkg/audit"
 	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/config"
-	"mfaflow/pkg/event"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
-	"mfaflow/pkg/plan"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/router"
 	"mfaflow/pkg/servicebus"
@@ -28,7 +26,7 @@ import (
 )
 
 // Settings are what the desk needs to know. What it plans with must be what the worker
-// acts with: Plan, Scopes and Breaker come from the same settings as the worker's.
+// acts with: Planning and Breaker come from the same settings as the worker's.
 type Settings struct {
 	Broker    config.Broker
 	App       config.App
@@ -37,9 +35,7 @@ type Settings struct {
 	Breaker   config.Breaker
 	// Inbound, Lanes, Flags, Control and Quarantine are the names of the queues.
 	Inbound, Lanes, Flags, Control, Quarantine string
-	Plan                                       plan.Settings
-	Scopes                                     map[string]event.Scope
-	ReportOnly                                 bool
+	Planning                                   config.Planning
 }
 
 // Engine is a desk whose connection to the broker is opened when it is used, and
@@ -49,6 +45,7 @@ type Engine struct {
 	settings Settings
 	broker   servicebus.Options
 	tenant   *graph.Client
+	policy   *worker.MethodPolicy
 	catalog  *catalog.Catalog
 	trail    operate.Audit
 	log      *slog.Logger
@@ -85,11 +82,15 @@ func Open(s Settings, w io.Writer, log *slog.Logger) (*Engine, error) {
 		return nil, err
 	}
 	broker.LockDuration = s.Locking.LockDuration
+	policy, err := wiring.MethodPolicy(s.Planning, s.App, tenant)
+	if err != nil {
+		return nil, err
+	}
 	schemas, err := catalog.New()
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{settings: s, broker: broker, tenant: tenant, catalog: schemas, trail: audit.NewWriter(w, "event-replay"), log: log}, nil
+	return &Engine{settings: s, broker: broker, tenant: tenant, policy: policy, catalog: schemas, trail: audit.NewWriter(w, "event-replay"), log: log}, nil
 }
 
 // Close ends every connection. Calls must have returned.
@@ -169,9 +170,10 @@ func (e *Engine) connect() (*opened, error) {
 		return s
 	}
 	s := e.settings
+	settings, scopes := s.Planning.Plan(), s.Planning.SourceScopes
 	look := &worker.Worker{
 		Directory: e.tenant, Passes: e.tenant, Methods: e.tenant, Risks: e.tenant,
-		Settings: s.Plan, Scopes: s.Scopes, ReportOnly: s.ReportOnly,
+		Settings: settings, Scopes: scopes, ReportOnly: s.Planning.ReportOnly, MethodPolicy: e.policy,
 	}
 	desk := &operate.Desk{
 		Shelves: map[operate.Place]operate.Shelf{
@@ -195,7 +197,7 @@ func (e *Engine) connect() (*opened, error) {
 			return operate.Estimated(look, methods), nil
 		},
 		Router: &router.Router{Directory: e.tenant}, Directory: e.tenant, Breaker: limit, People: e.tenant.CountUsers,
-		Catalog: e.catalog, Audit: e.trail, Settings: operate.SettingsDigest(s.Plan, s.Scopes, s.ReportOnly), Now: time.Now, Log: e.log,
+		Catalog: e.catalog, Audit: e.trail, Settings: operate.SettingsDigest(settings, scopes, s.Planning.ReportOnly), Now: time.Now, Log: e.log,
 	}
 	return &opened{Desk: desk, close: func() {
 		for _, s := range shelves {
