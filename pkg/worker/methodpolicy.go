@@ -173,7 +173,7 @@ func sleeper(pause func(context.Context, time.Duration) error) func(context.Cont
 // people is the snapshot that readiness-report keeps, without policies. The text says why
 // there is none that could be judged by.
 func (m *MethodPolicy) people(ctx context.Context, g guarding) (s posture.Snapshot, stale string, err error) {
-	const makes = "; readiness-report makes one (mfaflow doctor says how it is), then release the hold"
+	const makes = "; readiness-report makes one with every report, and so does mfaflow readiness with the same MFAFLOW_REPORTS_URL; release the hold then"
 	s, err = readiness.ReadSnapshot(ctx, g)
 	switch {
 	case errors.Is(err, readiness.ErrNoFile):
