@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -247,11 +248,11 @@ func (m *MethodPolicy) seek(ctx context.Context, e event.Event, memory ledger.Po
 		return nil, err
 	}
 	c := plan.PolicyChange{Digest: p.Digest, Steps: titles(p)}
-	for _, r := range p.Refusals {
+	for _, r := range joined(p.Refusals) {
 		if r.Acceptable {
-			c.Concerns = append(c.Concerns, inWords(r))
+			c.Concerns = append(c.Concerns, r.inWords())
 		} else {
-			c.Refusals = append(c.Refusals, inWords(r)+"; "+r.WayOut)
+			c.Refusals = append(c.Refusals, r.inWords()+"; "+r.WayOut)
 		}
 	}
 	for _, w := range p.Warnings {
@@ -285,23 +286,57 @@ func titles(p policy.Plan) (list []string) {
 	return list
 }
 
-// oneLine is an error over several lines, as details of holds and dead letters are.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine is an error over several lines as details of holds and dead letters are: what a
+// broker keeps of a reason has an end (Service Bus quotas, 4096 characters).
+func oneLine(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
+	return text
+}
 
-// inWords is a refusal without names.
-func inWords(r policy.Refusal) string {
+const maxReason = 1024
+
+// refused is why a plan is refused, over all steps of which the same is to be said.
+type refused struct {
+	policy.Refusal
+	steps  []string
+	people map[identity.UserID]bool
+}
+
+// joined are the refusals, each code once, in their order.
+func joined(list []policy.Refusal) (out []*refused) {
+	for _, r := range list {
+		i := slices.IndexFunc(out, func(o *refused) bool { return o.Code == r.Code && o.Detail == r.Detail && o.Acceptable == r.Acceptable })
+		if i < 0 {
+			i = len(out)
+			out = append(out, &refused{Refusal: r, people: map[identity.UserID]bool{}})
+		}
+		if r.Step > 0 {
+			out[i].steps = append(out[i].steps, fmt.Sprint(r.Step))
+		}
+		for _, id := range r.People {
+			out[i].people[id] = true
+		}
+	}
+	return out
+}
+
+// inWords names nobody.
+func (r *refused) inWords() string {
 	text := string(r.Code) + ": " + r.Code.Title()
-	if r.Step > 0 {
-		text += fmt.Sprintf(", step %d", r.Step)
-	}
-	if r.Detail != "" {
-		text += ", " + r.Detail
-	}
-	switch n := len(r.People); {
+	switch n := len(r.people); {
 	case n == 1:
 		text += " (1 person)"
 	case n > 1:
 		text += fmt.Sprintf(" (%d people)", n)
+	}
+	if len(r.steps) > 0 {
+		text += ", step " + strings.Join(r.steps, ", ")
+	}
+	if r.Detail != "" {
+		text += ", " + r.Detail
 	}
 	return text
 }
