@@ -218,9 +218,12 @@ func (m *MethodPolicy) seek(ctx context.Context, e event.Event, memory ledger.Po
 	if err != nil {
 		return nil, err
 	}
+	var meanwhile []string
 	for _, r := range runs {
 		switch {
-		case memory.Begun == "" || r.Plan.Digest != memory.Begun || r.SupersededBy != "":
+		case memory.Begun == "" || r.Plan.Digest != memory.Begun:
+		case r.SupersededBy != "":
+			meanwhile = append(meanwhile, "the run "+r.SupersededBy+" took the place of what the event had begun")
 		case r.UndoneBy != "":
 			return &sought{change: plan.PolicyChange{Ended: "applied as run " + r.ID + ", which was taken back as " + r.UndoneBy}}, nil
 		case !r.Open():
@@ -247,7 +250,7 @@ func (m *MethodPolicy) seek(ctx context.Context, e event.Event, memory ledger.Po
 	} else if err != nil {
 		return nil, err
 	}
-	c := plan.PolicyChange{Digest: p.Digest, Steps: titles(p)}
+	c := plan.PolicyChange{Digest: p.Digest, Steps: titles(p), Concerns: meanwhile}
 	for _, r := range joined(p.Refusals) {
 		if r.Acceptable {
 			c.Concerns = append(c.Concerns, r.inWords())
