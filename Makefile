@@ -36,12 +36,20 @@ build-mfaflow: FORCE
 build-%: FORCE ## build one function, for example build-hr-events
 	@$(BUILD) -o dist/$* ./functions/$*
 
-package: $(ARCHES:%=package-%) ## zip every function for AWS Lambda, with bill of materials, licences and sizes (ARCHES="arm64 amd64")
+package: $(ARCHES:%=package-%) ## zip every function for AWS Lambda and run the zips, with bill of materials, licences and sizes (ARCHES="arm64 amd64")
+
+# What runs the zips of another architecture than this machine's: Debian's qemu-user-static.
+EMULATOR_arm64 := qemu-aarch64
+EMULATOR_amd64 := qemu-x86_64
 
 package-%:
 	@rm -rf dist/lambda/$* dist/package/$*
 	@$(MAKE) --no-print-directory $(FUNCTIONS:%=dist/lambda/$*/%/bootstrap)
 	@go run ./pkg/cmd/package -arch $* -bin dist/lambda/$* -out dist/package/$*
+	@emulator=; [ $* = "$$(go env GOHOSTARCH)" ] || emulator=$$(command -v $(EMULATOR_$*)-static || command -v $(EMULATOR_$*)) || \
+	  { echo "dist/package/$*: looked into and NOT RUN, for want of $(EMULATOR_$*) (apt-get install qemu-user-static)"; exit 0; }; \
+	  echo "dist/package/$*: under the Lambda runtime$${emulator:+, emulated by $$emulator}"; \
+	  go test -count=1 ./pkg/stack -run 'UnderLambda|WithoutSecrets' -packages $(CURDIR)/dist/package -arch $* -emulator "$$emulator"
 
 # One function for one architecture, for example dist/lambda/arm64/hr-events/bootstrap.
 dist/lambda/%/bootstrap: FORCE

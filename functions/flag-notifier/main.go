@@ -13,6 +13,7 @@ import (
 	"mfaflow/pkg/notify/slack"
 	"mfaflow/pkg/notify/teams"
 	"mfaflow/pkg/notify/webhook"
+	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
 )
@@ -24,18 +25,19 @@ func run(ctx context.Context, cfg config.FlagNotifier, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	channels, idle, err := channels(cfg)
+	metrics := wiring.Metrics("flag-notifier")
+	channels, idle, err := channels(cfg, metrics)
 	if err != nil {
 		return err
 	}
 	return wiring.Flags{
 		Broker: broker, Receiving: cfg.Receiving, Queue: cfg.FlagsQueue, Channels: channels, Link: cfg.FlagLink,
-		Idle: idle, Log: log, Metrics: wiring.Metrics("flag-notifier"),
+		Idle: idle, Log: log, Metrics: metrics,
 	}.Run(ctx)
 }
 
 // channels are those whose addresses are set; idle are what closes their connections.
-func channels(cfg config.FlagNotifier) (list []notify.Channel, idle []func(), err error) {
+func channels(cfg config.FlagNotifier, metrics *telemetry.Metrics) (list []notify.Channel, idle []func(), err error) {
 	var errs []error
 	use := func(c interface {
 		notify.Channel
@@ -53,7 +55,7 @@ func channels(cfg config.FlagNotifier) (list []notify.Channel, idle []func(), er
 		use(webhook.New(address.Secret, cfg.FlagWebhookKey.Secret, time.Now))
 	}
 	if cfg.FlagMailTo != "" {
-		tenant, err := directory.Open(cfg.App, cfg.Directory)
+		tenant, err := directory.Open(cfg.App, cfg.Directory, metrics)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -14,5 +14,7 @@ import (
 func main() { wiring.Main("hr-events", run) }
 
 func run(ctx context.Context, cfg config.HREvents, log *slog.Logger) error {
-	return door.Serve(ctx, door.Options{Broker: cfg.Broker, App: cfg.App, Ingest: cfg.Ingest, Prefix: "/hr/", EventBridge: true, Log: log})
+	return door.Serve(ctx, door.Options{
+		Broker: cfg.Broker, App: cfg.App, Ingest: cfg.Ingest, Prefix: "/hr/", EventBridge: true, Log: log, Metrics: wiring.Metrics("hr-events"),
+	})
 }

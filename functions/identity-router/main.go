@@ -21,7 +21,8 @@ import (
 func main() { wiring.Main("identity-router", run) }
 
 func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error {
-	tenant, err := directory.Open(cfg.App, cfg.Directory)
+	metrics := wiring.Metrics("identity-router")
+	tenant, err := directory.Open(cfg.App, cfg.Directory, metrics)
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func run(ctx context.Context, cfg config.IdentityRouter, log *slog.Logger) error
 	return wiring.Lanes{
 		Broker: broker, Drain: cfg.Drain, Queue: cfg.InboundQueue, Flags: cfg.FlagsQueue,
 		Handler: func(*servicebus.Client) (lane.Handler, error) { return handler, nil },
-		Audit:   audit.NewWriter(os.Stdout, "identity-router"), Idle: func() { tenant.Close(); records.Close() }, Log: log, Metrics: wiring.Metrics("identity-router"),
+		Audit:   audit.NewWriter(os.Stdout, "identity-router"), Idle: func() { tenant.Close(); records.Close() }, Log: log, Metrics: metrics,
 	}.Run(ctx)
 }
 

@@ -12,6 +12,7 @@ import (
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/handover"
 	"mfaflow/pkg/lane"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
@@ -21,7 +22,8 @@ import (
 func main() { wiring.Main("identity-worker", run) }
 
 func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error {
-	tenant, err := directory.Open(cfg.App, cfg.Directory)
+	metrics := wiring.Metrics("identity-worker")
+	tenant, err := directory.Open(cfg.App, cfg.Directory, metrics)
 	if err != nil {
 		return err
 	}
@@ -44,11 +46,11 @@ func run(ctx context.Context, cfg config.IdentityWorker, log *slog.Logger) error
 			limit, err := wiring.Breaker(client, cfg.ControlQueue, cfg.Breaker)
 			return &worker.Worker{
 				Directory: tenant, Passes: tenant, Accounts: tenant, Methods: tenant, Groups: tenant, Risks: tenant,
-				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Pause: worker.Sleep,
+				Breaker: limit, People: tenant.CountUsers, Channels: channels, Audit: trail, Metrics: metrics, Pause: pause.For,
 				Scopes: cfg.SourceScopes, Settings: cfg.Plan(), ReportOnly: cfg.ReportOnly, SerialRemoval: cfg.SerialRemoval, MethodPolicy: policy,
 			}, err
 		},
-		Audit: trail, Idle: tenant.Close, Log: log, Metrics: wiring.Metrics("identity-worker"),
+		Audit: trail, Idle: tenant.Close, Log: log, Metrics: metrics,
 	}.Run(ctx)
 }
 

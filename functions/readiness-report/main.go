@@ -17,7 +17,7 @@ import (
 func main() { wiring.Main("readiness-report", run) }
 
 func run(ctx context.Context, cfg config.ReadinessReport, log *slog.Logger) error {
-	tenant, err := directory.Open(cfg.App, cfg.Directory)
+	tenant, err := directory.Open(cfg.App, cfg.Directory, wiring.Metrics("readiness-report"))
 	if err != nil {
 		return err
 	}

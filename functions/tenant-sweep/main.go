@@ -20,7 +20,8 @@ import (
 func main() { wiring.Main("tenant-sweep", run) }
 
 func run(ctx context.Context, cfg config.TenantSweep, log *slog.Logger) error {
-	tenant, err := directory.Open(cfg.App, cfg.Directory)
+	metrics := wiring.Metrics("tenant-sweep")
+	tenant, err := directory.Open(cfg.App, cfg.Directory, metrics)
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,6 @@ func run(ctx context.Context, cfg config.TenantSweep, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	metrics := wiring.Metrics("tenant-sweep")
 	feeds, err := streams.Open(cfg, log, metrics)
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func Ours() Rules {
 			{
 				Name: "domain",
 				Folders: []string{
-					"pkg/correlation", "pkg/event", "pkg/flag", "pkg/identity", "pkg/ledger", "pkg/plan", "pkg/posture", "pkg/queue", "pkg/schema", "pkg/strictjson",
+					"pkg/correlation", "pkg/event", "pkg/flag", "pkg/identity", "pkg/ledger", "pkg/pause", "pkg/plan", "pkg/posture", "pkg/queue", "pkg/schema", "pkg/strictjson",
 				},
 			},
 			{

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/readiness"
 )
 
@@ -37,7 +38,7 @@ var _ readiness.Store = (*Bucket)(nil)
 // Bucket is the bucket of this name; prefix may be empty. It does no network. Requests take
 // as long as their context lets them.
 func (r *Role) Bucket(name, prefix string) *Bucket {
-	b := &Bucket{role: r, base: "https://" + name + ".s3." + r.region + "." + r.domain + "/", prefix: strings.Trim(prefix, "/"), pause: sleep}
+	b := &Bucket{role: r, base: "https://" + name + ".s3." + r.region + "." + r.domain + "/", prefix: strings.Trim(prefix, "/"), pause: pause.For}
 	if r.s3 != "" {
 		b.base = strings.TrimSuffix(r.s3, "/") + "/" + name + "/"
 	}
@@ -50,17 +51,6 @@ func (r *Role) Bucket(name, prefix string) *Bucket {
 	patient.http = &client
 	b.role = &patient
 	return b
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Put implements readiness.Store.

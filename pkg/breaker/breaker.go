@@ -19,9 +19,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/queue"
 )
 
@@ -238,11 +238,7 @@ func (b *Breaker) open(ctx context.Context) (Session, error) {
 		}
 		// The broker refuses at once and keeps no line of those who wait; the
 		// jitter keeps them from coming back together.
-		timer := time.NewTimer(most/2 + rand.N(most/2))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if pause.For(ctx, pause.Jitter(most)) != nil {
 			return nil, err
 		}
 	}

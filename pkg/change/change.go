@@ -362,6 +362,7 @@ func (h *Handler) refuse(ctx context.Context, w http.ResponseWriter, began time.
 		attrs = append(attrs, telemetry.Error(cause))
 	}
 	h.line(ctx, level, began, outcome, status, attrs...)
+	h.count(ctx, telemetry.Dimensions{Outcome: outcome, Reason: reason}, telemetry.MetricDeliveries, 1)
 }
 
 // report logs what became of a delivery: a line for each item that was taken, and one
@@ -377,9 +378,18 @@ func (h *Handler) report(ctx context.Context, began time.Time, j judgement) {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(j.dropped)) {
 		h.line(ctx, slog.LevelWarn, began, "dropped", http.StatusAccepted, slog.String(telemetry.KeyReason, reason), slog.Int("items", j.dropped[reason]))
-		if err := h.Metrics.Put(telemetry.Dimensions{Source: sweep.Graph, Outcome: reason}, telemetry.Metric{Name: "dropped", Unit: telemetry.Count, Value: float64(j.dropped[reason])}); err != nil {
-			h.Logger.WarnContext(ctx, "metrics not written", telemetry.Error(err))
-		}
+		h.count(ctx, telemetry.Dimensions{Outcome: reason}, telemetry.MetricDropped, j.dropped[reason])
+	}
+	h.count(ctx, telemetry.Dimensions{Outcome: "accepted"}, telemetry.MetricDeliveries, len(j.events)+len(j.commands))
+}
+
+func (h *Handler) count(ctx context.Context, d telemetry.Dimensions, name string, n int) {
+	if n == 0 {
+		return
+	}
+	d.Source = sweep.Graph
+	if err := h.Metrics.Put(d, telemetry.Metric{Name: name, Unit: telemetry.Count, Value: float64(n)}); err != nil {
+		h.Logger.WarnContext(ctx, "metrics not written", telemetry.Error(err))
 	}
 }
 

@@ -269,7 +269,7 @@ func TestMixedBatch(t *testing.T) {
 			if alone.Code != http.StatusAccepted || alone.Body.Len() != 0 || !f.broker.empty() {
 				t.Errorf("%d %q, sent %v", alone.Code, alone.Body, f.broker.sent)
 			}
-			if !strings.Contains(f.log.String(), `"outcome":"dropped"`) || !strings.Contains(f.log.String(), `"reason":"`+c.reason+`"`) || !strings.Contains(f.log.String(), `"dropped":1`) {
+			if !strings.Contains(f.log.String(), `"outcome":"dropped"`) || !strings.Contains(f.log.String(), `"reason":"`+c.reason+`"`) || !strings.Contains(f.log.String(), `"Dropped":1`) {
 				t.Errorf("log: %s", f.log)
 			}
 			good := f.post(f.notification("good", peter))

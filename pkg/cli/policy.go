@@ -26,6 +26,7 @@ import (
 	"mfaflow/pkg/files"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/readiness"
@@ -144,10 +145,15 @@ func readPolicy(path string) (policy.File, error) {
 		return policy.File{}, err
 	}
 	f, err := policy.Parse(text)
-	if err != nil {
-		return f, fmt.Errorf("%s: %w", path, err)
+	return f, about(path, err)
+}
+
+// about names the file that an error is about: its text, or what it says of the tenant.
+func about(path string, err error) error {
+	if errors.Is(err, policy.ErrFile) {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return f, nil
+	return err
 }
 
 func newPolicyShow(env []string) *cobra.Command {
@@ -211,7 +217,7 @@ func newPolicyPlan(env []string) *cobra.Command {
 		}
 		p, err := b.planner().Plan(ctx, policy.Request{File: f, Snapshot: s, Accept: accept, Failures: true})
 		if err != nil {
-			return err
+			return about(args[0], err)
 		}
 		return b.planned(p, file, names(s, reveal))
 	})
@@ -243,7 +249,7 @@ func newPolicyEvent(env []string) *cobra.Command {
 		}
 		p, err := b.planner().Plan(ctx, policy.Request{File: f, Snapshot: s})
 		if err != nil {
-			return err
+			return about(args[0], err)
 		}
 		said, err := json.Marshal(f)
 		if err != nil {
@@ -482,7 +488,7 @@ func (b *board) apply(ctx context.Context, p policy.Plan, operator, reason strin
 	defer func() { err = errors.Join(err, log.Close()) }()
 	steps := map[int]bool{}
 	engine := policy.Engine{
-		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.snapshot, Now: time.Now, Sleep: readiness.Sleep,
+		Tenant: b.tenant, Groups: b.tenant, Store: b.store, Snapshot: b.snapshot, Now: time.Now, Sleep: pause.For,
 		Watch: policy.Watch{Failures: b.tenant.MFAFailures}, Audit: audit.NewWriter(log, "policy"),
 		Progress: func(at policy.Progress) {
 			if !b.json && !steps[at.Step] {
@@ -611,7 +617,7 @@ func newPolicyDrift(env []string) *cobra.Command {
 		}
 		list, err := b.planner().Drift(ctx, f, s)
 		if err != nil {
-			return err
+			return about(args[0], err)
 		}
 		switch {
 		case b.json:

@@ -177,8 +177,8 @@ func TestPolicyOfNobody(t *testing.T) {
 	for name, c := range map[string]struct{ text, stderr string }{
 		"a typo":   {strings.Replace(everybodyAnswers, "perUserMfa", "perUserMFAs", 1), "line 6, column 1: perUserMFAs is unknown; did you mean perUserMfa?"},
 		"a wish":   {strings.Replace(everybodyAnswers, "enforced", "enforce", 1), "line 5, column 31: conditionalAccess.0.state must be report-only or enforced or disabled"},
-		"a nobody": {strings.Replace(everybodyAnswers, "svc-backup", "svc-nothing", 1), `"svc-nothing@contoso.example" is nobody of the tenant's`},
-		"a group":  {strings.Replace(everybodyAnswers, "groups: [IT]", "groups: [It does]", 1), `no group is called "It does"`},
+		"a nobody": {strings.Replace(everybodyAnswers, "svc-backup", "svc-nothing", 1), "policy.yaml: not a policy file:\n  line 5, column 94: conditionalAccess.0.exclude.users: \"svc-nothing@contoso.example\" is nobody of the tenant's"},
+		"a group":  {strings.Replace(everybodyAnswers, "groups: [IT]", "groups: [It does]", 1), `rollout.waves.0.groups: no group is called "It does"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := run(t, "", on, "policy", "plan", write(t, "policy.yaml", c.text))

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,12 +174,21 @@ func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question
 	return nil
 }
 
+// namesTenant reports whether the environment is about a tenant. One setting is enough: with
+// the others forgotten, the stack on this machine is not what is meant.
+func namesTenant(env []string) bool {
+	return slices.ContainsFunc([]string{"MFAFLOW_TENANT_ID", "MFAFLOW_CLIENT_ID", "MFAFLOW_AUTHORITY_URL", "MFAFLOW_GRAPH_URL"}, func(name string) bool {
+		value, _ := lookup(env, name)
+		return value != ""
+	})
+}
+
 // tenantSettings loads the settings from the environment, and without any those of the app
 // in the stack on this machine, whose certificate the transport trusts then.
 func tenantSettings(env []string, app string, cfg *config.ReadinessTool) (*http.Transport, error) {
 	transport, _ := http.DefaultTransport.(*http.Transport)
 	transport = transport.Clone()
-	if tenant, ok := lookup(env, "MFAFLOW_TENANT_ID"); ok && tenant != "" {
+	if namesTenant(env) {
 		return transport, config.Load(cfg)
 	}
 	place, err := operateapi.Find(announcement(env))

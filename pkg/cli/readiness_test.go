@@ -142,6 +142,10 @@ func TestReadinessOfNobody(t *testing.T) {
 			}
 		})
 	}
+	t.Setenv("MFAFLOW_GRAPH_URL", "https://graph.microsoft.us")
+	if r := run(t, "", append(onTenant(t), "MFAFLOW_GRAPH_URL=https://graph.microsoft.us"), "readiness"); r.code != 1 || !strings.Contains(r.stderr, "MFAFLOW_TENANT_ID is required") {
+		t.Errorf("the stack is read instead: %+v", r)
+	}
 	env = append(env, "MFAFLOW_TENANT_ID=contoso.example")
 	t.Setenv("MFAFLOW_TENANT_ID", "contoso.example")
 	t.Setenv("MFAFLOW_READINESS_PHASE", "4")

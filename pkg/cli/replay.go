@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mfaflow/pkg/operate"
+	"mfaflow/pkg/pause"
 )
 
 const (
@@ -182,14 +183,7 @@ func (p *progress) await(ctx context.Context, rate float64) error {
 		return err
 	}
 	due := p.began.Add(time.Duration(float64(p.done) / rate * float64(time.Second)))
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause.For(ctx, time.Until(due))
 }
 
 const barWidth = 24

@@ -73,6 +73,7 @@ func (c *Client) batch(ctx context.Context, op operation, version string, items 
 		if a.status == http.StatusTooManyRequests {
 			c.budgets.pause(op.class, op.throttled(a.header))
 		}
+		c.answers.Count(a.status)
 		path, err := url.PathUnescape(items[i].URL)
 		if err != nil {
 			path = items[i].URL

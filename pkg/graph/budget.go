@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/pause"
 )
 
 // Budget bounds the requests that leave this process, so that Graph need not refuse
@@ -94,10 +95,7 @@ type machineClock struct{}
 func (machineClock) Now() time.Time { return time.Now() }
 
 func (machineClock) Sleep(ctx context.Context, d time.Duration) error {
-	if !wait(ctx, d) {
-		return ctx.Err()
-	}
-	return nil
+	return pause.For(ctx, d)
 }
 
 // budgets are the turnstiles of all classes of requests.

@@ -50,7 +50,23 @@ type Options struct {
 	Budget Budget
 	// Clock is the time that Budget goes by; nil means the machine's.
 	Clock Clock
+	// Answers counts what Graph answers; nil counts nothing.
+	Answers Answers
 }
+
+// Answers counts answers: of every request that was sent, and of every item of a batch.
+type Answers interface {
+	// Count takes a status; 0 when no answer came.
+	Count(status int)
+	// Flush writes what was counted; Close calls it.
+	Flush() error
+}
+
+// nobody counts nothing.
+type nobody struct{}
+
+func (nobody) Count(int)    {}
+func (nobody) Flush() error { return nil }
 
 // Client reads and changes one tenant. It is safe for concurrent use.
 type Client struct {
@@ -59,6 +75,7 @@ type Client struct {
 	timeout time.Duration
 	idle    interface{ CloseIdleConnections() }
 	budgets *budgets
+	answers Answers
 	// signInHidden is the time (Unix nanoseconds) until which signInActivity is
 	// not asked for, because the directory would not tell it.
 	signInHidden atomic.Int64
@@ -92,6 +109,9 @@ func New(o Options) (*Client, error) {
 	if o.Clock == nil {
 		o.Clock = machineClock{}
 	}
+	if o.Answers == nil {
+		o.Answers = nobody{}
+	}
 	budgets := newBudgets(o.Budget, o.Clock)
 	if o.Transport == nil {
 		o.Transport = kiotahttp.GetDefaultTransport()
@@ -104,7 +124,7 @@ func New(o Options) (*Client, error) {
 	}
 	hc := &http.Client{
 		Transport: kiotahttp.NewCustomTransportWithParentTransport(
-			&transport{next: o.Transport, pause: readRetryPause, budgets: budgets}, kiotahttp.NewParametersNameDecodingHandler()),
+			&transport{next: o.Transport, pause: readRetryPause, budgets: budgets, answers: o.Answers}, kiotahttp.NewParametersNameDecodingHandler()),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	adapter, err := kiotahttp.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(
@@ -118,6 +138,7 @@ func New(o Options) (*Client, error) {
 		origin:  origin,
 		timeout: o.Timeout,
 		budgets: budgets,
+		answers: o.Answers,
 	}
 	c.idle, _ = o.Transport.(interface{ CloseIdleConnections() })
 	return c, nil
@@ -145,6 +166,7 @@ func (c *Client) policies() *policies.PoliciesRequestBuilder {
 
 // Close closes idle connections. A Lambda calls it before it freezes.
 func (c *Client) Close() {
+	_ = c.answers.Flush() // there is nobody left to tell
 	if c.idle != nil {
 		c.idle.CloseIdleConnections()
 	}

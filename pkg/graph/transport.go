@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"mfaflow/pkg/correlation"
+	"mfaflow/pkg/pause"
 )
 
 // exchange is one call and what the wire said last about it. The SDK loses the
@@ -39,6 +40,7 @@ type transport struct {
 	next    http.RoundTripper
 	pause   time.Duration
 	budgets *budgets
+	answers Answers
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -51,7 +53,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errNoExchange
 	}
 	resp, err := t.send(req, x, body)
-	if x.op.write || !worthRepeating(resp, err) || !wait(req.Context(), t.pause) {
+	if x.op.write || !worthRepeating(resp, err) || pause.For(req.Context(), t.pause) != nil {
 		return resp, err
 	}
 	if resp != nil {
@@ -95,6 +97,7 @@ func (t *transport) send(req *http.Request, x *exchange, body []byte) (*http.Res
 			t.budgets.pause(x.op.class, x.op.throttled(resp.Header))
 		}
 	}
+	t.answers.Count(record.Status)
 	correlation.Record(ctx, record)
 	if err == nil && resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		resp.Body.Close()
@@ -118,17 +121,6 @@ func worthRepeating(resp *http.Response, err error) bool {
 		return !errors.Is(err, errRedirect) && !errors.As(err, new(*noTurnError))
 	}
 	return resp.StatusCode >= 500 && resp.Header.Get("Retry-After") == ""
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // requestID is the correlation id of ctx, or a fresh one when there is none that a

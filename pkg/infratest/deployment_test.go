@@ -277,14 +277,14 @@ func deploymentRules() []deploymentRule {
 			return l
 		}},
 		{"every function is watched", func(_ *testing.T, doc document, s state) (l breaches) {
-			for _, alarm := range []string{"errors", "throttles", "failures"} {
+			for _, what := range []string{"fails", "is throttled", "left something undone"} {
 				var watched []string
 				for _, r := range s.of("aws_cloudwatch_metric_alarm") {
-					if r.Name == alarm {
-						watched = append(watched, fmt.Sprint(r.Index))
+					if name, ok := strings.CutSuffix(fmt.Sprint(r.Index), " "+what); ok {
+						watched = append(watched, name)
 					}
 				}
-				l.differ("alarm "+alarm, "functions.json", keys(doc.Functions), "the deployment", watched)
+				l.differ("the alarm that one "+what, "functions.json", keys(doc.Functions), "the deployment", watched)
 			}
 			return l
 		}},

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"mfaflow/pkg/telemetry"
+	"mfaflow/pkg/wiring"
 )
 
 // rule is what every deployment keeps. Its check says what breaks it.
@@ -345,7 +348,7 @@ func policies() []rule {
 					l.add(b, "nobody is told")
 				}
 			}
-			named := regexp.MustCompile(`(?:local\.runbook\}|anchor = "|infra/README\.md#)([a-z0-9-]+)`)
+			named := regexp.MustCompile(`(?:local\.runbook\}|anchor\s*= "|infra/README\.md#)([a-z0-9-]+)`)
 			for _, b := range t.blocks {
 				for _, m := range named.FindAllStringSubmatch(string(b.Range().SliceBytes(b.src)), -1) {
 					if !slices.Contains(anchors, m[1]) {
@@ -353,14 +356,28 @@ func policies() []rule {
 					}
 				}
 			}
-			for _, want := range []string{"errors", "throttles", "failures", "idle", "answers", "lines", "measured"} {
-				if !slices.ContainsFunc(t.resources("aws_cloudwatch_metric_alarm"), func(b block) bool { return b.Labels[1] == want }) {
-					l = append(l, "the alarm "+want+" is missing")
+			// A row of a table is an alarm, since what the clouds count is in tables.
+			for module, metrics := range map[string][]string{
+				"modules/observability": {"Errors", "Throttles", "ApproximateNumberOfMessagesVisible", "Invocations", "5xx"},
+				"modules/servicebus":    {"DeadletteredMessages", "ActiveMessages", "ThrottledRequests"},
+			} {
+				var rows []string
+				for _, b := range t.blocks {
+					if b.Type == "locals" && filepath.Dir(b.DefRange().Filename) == module {
+						for _, row := range b.objects() {
+							rows = append(rows, strings.Trim(row["metric"], `"`))
+						}
+					}
+				}
+				for _, want := range metrics {
+					if !slices.Contains(rows, want) {
+						l = append(l, "no alarm in "+module+" is of "+want)
+					}
 				}
 			}
-			for _, want := range []string{"dead_letters", "backlog", "refused"} {
-				if !slices.ContainsFunc(t.resources("azurerm_monitor_metric_alert"), func(b block) bool { return b.Labels[1] == want }) {
-					l = append(l, "the alarm "+want+" is missing")
+			for _, want := range []string{"counted", "lines", "measured"} {
+				if !slices.ContainsFunc(t.resources("aws_cloudwatch_metric_alarm"), func(b block) bool { return b.Labels[1] == want }) {
+					l = append(l, "the alarms "+want+" are missing")
 				}
 			}
 			return l
@@ -370,15 +387,32 @@ func policies() []rule {
 			if err != nil {
 				return breaches{err.Error()}
 			}
-			names := regexp.MustCompile(`(?:SUM|MIN|MAX|COUNT)\(\\"(\w+)\\"\)`)
+			query := regexp.MustCompile(`SELECT (?:SUM|AVG|MIN|MAX|COUNT)\(\\"(\w+)\\"\) FROM \\"(\w+)\\"((?: (?:WHERE|AND) \w+ = '[^']*')*)(?: GROUP BY \\"(\w+)\\")?"`)
+			where := regexp.MustCompile(`(\w+) = '`)
 			values := regexp.MustCompile(`\$\.\w+ = \\"([\w-]+)\\"`)
 			found := 0
 			for _, b := range t.blocks {
 				text := string(b.Range().SliceBytes(b.src))
-				for _, m := range names.FindAllStringSubmatch(text, -1) {
+				queries := query.FindAllStringSubmatch(text, -1)
+				if len(queries) != strings.Count(text, "SELECT ") {
+					l.add(b, "a query that cannot be judged")
+				}
+				for _, m := range queries {
 					found++
-					if !strings.Contains(said, `Name: "`+m[1]+`"`) {
-						l.add(b, "no function measures %s", m[1])
+					definitions := telemetry.Definitions()
+					i := slices.IndexFunc(definitions, func(d telemetry.Definition) bool { return d.Name == m[1] })
+					if i < 0 || m[2] != wiring.Namespace {
+						l.add(b, "no function measures %s of %s", m[1], m[2])
+						continue
+					}
+					split := where.FindAllStringSubmatch(m[3], -1)
+					if m[4] != "" {
+						split = append(split, []string{"", m[4]})
+					}
+					for _, d := range split {
+						if d[1] != telemetry.KeyFunction && !slices.Contains(definitions[i].Dimensions, d[1]) {
+							l.add(b, "%s is not split by %s", m[1], d[1])
+						}
 					}
 				}
 				for _, m := range values.FindAllStringSubmatch(text, -1) {

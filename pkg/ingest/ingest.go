@@ -102,8 +102,8 @@ type Options struct {
 	// Logger gets one line per outcome. It should add the correlation id of its
 	// context, as that of package telemetry does.
 	Logger *slog.Logger
-	// Metrics counts what streams say of themselves, and what nobody understands; nil
-	// counts nothing.
+	// Metrics counts what came in and what became of it, and what streams say of themselves;
+	// nil counts nothing.
 	Metrics *telemetry.Metrics
 	// InboundQueue takes events, QuarantineQueue what cannot be used.
 	InboundQueue    string
@@ -166,7 +166,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := correlation.ID(ctx)
 	name, ok := strings.CutPrefix(r.URL.Path, h.prefix)
 	src := h.byName[name]
-	if !ok || src == nil || !src.hasURL() {
+	if !ok || src == nil || !src.Posts() {
 		// The name is not logged: anybody can make one up.
 		h.answer(ctx, w, began, "", &refusal{status: http.StatusNotFound, reason: "unknown-source"})
 		return
@@ -423,4 +423,5 @@ func (h *Handler) line(ctx context.Context, level slog.Level, began time.Time, l
 		attrs = append(attrs, telemetry.Error(l.cause))
 	}
 	h.log.LogAttrs(ctx, level, "delivery", attrs...)
+	h.count(ctx, telemetry.Dimensions{Source: l.source, Outcome: l.outcome, Reason: l.reason}, telemetry.MetricDeliveries)
 }

@@ -127,7 +127,7 @@ func (h *Handler) take(ctx context.Context, began time.Time, src *source, raw []
 	if said, level := aside(token); said != "" {
 		h.log.LogAttrs(ctx, level, "stream", slog.String(telemetry.KeySource, src.Name), slog.String(telemetry.KeyOutcome, said),
 			slog.String(telemetry.KeyType, clip(token.Type)), slog.String(telemetry.KeyReason, clip(text(token.Claims["reason"]))))
-		h.count(ctx, src.Name, said)
+		h.count(ctx, telemetry.Dimensions{Source: src.Name, Outcome: said}, telemetry.MetricStreamSignals)
 		return result{said: said}, nil
 	}
 	return h.settle(ctx, delivery{
@@ -160,12 +160,11 @@ func aside(t secevent.Token) (said string, level slog.Level) {
 	}
 }
 
-func (h *Handler) count(ctx context.Context, source, outcome string) {
+func (h *Handler) count(ctx context.Context, d telemetry.Dimensions, name string) {
 	if h.metrics == nil {
 		return
 	}
-	err := h.metrics.Put(telemetry.Dimensions{Source: source, Outcome: outcome}, telemetry.Metric{Name: "StreamSignals", Unit: telemetry.Count, Value: 1})
-	if err != nil {
+	if err := h.metrics.Put(d, telemetry.Metric{Name: name, Unit: telemetry.Count, Value: 1}); err != nil {
 		h.log.WarnContext(ctx, "metrics", telemetry.Error(err))
 	}
 }

@@ -129,6 +129,7 @@ type visit struct {
 
 func (v *visit) message(ctx context.Context, m queue.Received) error {
 	ctx = m.Context(ctx)
+	v.measure(ctx, telemetry.Dimensions{}, telemetry.Waited(m.EnqueuedAt, v.engine.Now()))
 	if v.ledger == nil {
 		state, err := v.session.State(ctx)
 		if err != nil {
@@ -597,7 +598,11 @@ func (v *visit) deadLetter(ctx context.Context, m queue.Received, reason Reason,
 			return err
 		}
 	}
-	return v.session.DeadLetter(ctx, m, string(reason), detail)
+	if err := v.session.DeadLetter(ctx, m, string(reason), detail); err != nil {
+		return err
+	}
+	v.measure(ctx, telemetry.Dimensions{Reason: string(reason)}, telemetry.Metric{Name: telemetry.MetricDeadLetters, Unit: telemetry.Count, Value: 1})
+	return nil
 }
 
 func (v *visit) flag(ctx context.Context, f flag.Flag) error {
@@ -622,17 +627,26 @@ func (v *visit) log(ctx context.Context, ev event.Event, m queue.Received, took 
 		telemetry.KeyEvent, ev.Key, telemetry.KeyType, ev.Type, telemetry.KeySource, ev.Origin,
 		telemetry.KeyOutcome, outcome, telemetry.KeyReason, reason, "detail", detail,
 		"message_id", m.ID, "delivery_count", m.DeliveryCount, telemetry.Duration(took))
+	name := outcome
+	if _, kind, waits := strings.Cut(outcome, ": "); waits {
+		name = kind
+	}
+	v.measure(ctx, telemetry.Dimensions{Type: string(ev.Type), Outcome: name},
+		telemetry.Metric{Name: telemetry.MetricEvents, Unit: telemetry.Count, Value: 1},
+		telemetry.Metric{Name: telemetry.MetricDuration, Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
+		telemetry.Metric{Name: telemetry.MetricAge, Unit: telemetry.Seconds, Value: max(0, v.engine.Now().Sub(ev.ReceivedAt).Seconds())},
+	)
+	if name == string(ledger.Held) {
+		v.measure(ctx, telemetry.Dimensions{Reason: reason}, telemetry.Metric{Name: telemetry.MetricHolds, Unit: telemetry.Count, Value: 1})
+	}
+}
+
+func (v *visit) measure(ctx context.Context, d telemetry.Dimensions, metrics ...telemetry.Metric) {
 	if v.engine.Metrics == nil {
 		return
 	}
-	name, _, _ := strings.Cut(outcome, ":")
-	err := v.engine.Metrics.Put(
-		telemetry.Dimensions{Queue: v.engine.Queue, Type: string(ev.Type), Outcome: name},
-		telemetry.Metric{Name: "Events", Unit: telemetry.Count, Value: 1},
-		telemetry.Metric{Name: "Duration", Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
-		telemetry.Metric{Name: "Age", Unit: telemetry.Seconds, Value: max(0, v.engine.Now().Sub(ev.ReceivedAt).Seconds())},
-	)
-	if err != nil {
+	d.Queue = v.engine.Queue
+	if err := v.engine.Metrics.Put(d, metrics...); err != nil {
 		v.engine.Log.WarnContext(ctx, "no metrics", telemetry.Error(err))
 	}
 }

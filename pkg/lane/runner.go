@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
 )
@@ -33,12 +33,6 @@ type Runner struct {
 // acceptWait is how long one accept waits for a lane; nothing is lost when it is
 // repeated.
 const acceptWait = 30 * time.Second
-
-// Waits after the broker failed, growing with each failure in a row.
-const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = 10 * time.Second
-)
 
 // Run works until ctx ends, or until the queue was idle for IdleExit when ctx has
 // a deadline. Every session is closed when it returns; the number is of events
@@ -128,7 +122,7 @@ func (x *shift) accept() {
 			failures++
 			x.last.Store(&err)
 			x.Log.ErrorContext(x.ctx, "no lane from the broker", "queue", x.Engine.Queue, telemetry.Error(err))
-			pause(x.ctx, failures)
+			_ = pause.AfterFailure(x.ctx, failures) // the loop asks ctx itself
 			continue
 		}
 		x.answers.Add(1)
@@ -158,22 +152,9 @@ func (x *shift) visit() {
 		if err != nil && x.work.Err() == nil {
 			failures++
 			x.Log.ErrorContext(x.ctx, "lane failed", "queue", x.Engine.Queue, telemetry.KeyLane, session.ID(), telemetry.Error(err))
-			pause(x.ctx, failures)
+			_ = pause.AfterFailure(x.ctx, failures) // the loop asks ctx itself
 			continue
 		}
 		failures = 0
-	}
-}
-
-// pause waits longer after each failure in a row, with jitter so that many loops
-// do not come back at once.
-func pause(ctx context.Context, failures int) {
-	d := min(firstPause<<min(failures-1, 10), lastPause)
-	d = d/2 + rand.N(d/2)
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
 )
@@ -34,12 +34,6 @@ const receiveWait = 30 * time.Second
 
 // abandonTimeout bounds giving back a message that came too late.
 const abandonTimeout = time.Second
-
-// Waits after the broker failed, growing with each failure in a row.
-const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = 10 * time.Second
-)
 
 // Run works until ctx ends, or until the queue was idle for IdleExit when ctx has a
 // deadline, and returns how many messages it settled. Every receiver is closed when
@@ -78,7 +72,7 @@ func (r *Runner) loop(ctx, work context.Context) (settled int) {
 	for ctx.Err() == nil {
 		if failures > 0 {
 			release()
-			pause(ctx, failures)
+			_ = pause.AfterFailure(ctx, failures) // the loop asks ctx itself
 		}
 		wait := receiveWait
 		if bounded && r.IdleExit > 0 {
@@ -130,17 +124,4 @@ func (r *Runner) giveBack(ctx context.Context, receiver Receiver, m queue.Receiv
 	ctx, cancel := context.WithTimeout(ctx, abandonTimeout)
 	defer cancel()
 	_ = receiver.Abandon(ctx, m) // otherwise it comes back when its lock ends
-}
-
-// pause waits longer after each failure in a row, with jitter so that many loops
-// do not come back at once.
-func pause(ctx context.Context, failures int) {
-	d := min(firstPause<<min(failures-1, 10), lastPause)
-	d = d/2 + rand.N(d/2)
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

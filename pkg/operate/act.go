@@ -264,7 +264,7 @@ func (d *Desk) Decide(ctx context.Context, by Operator, w Word) (Outcome, error)
 	o := Outcome{ID: ID{Flags, w.Flag}, Key: f.Key}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		o.Outcome = gone
+		o.Outcome, o.Detail = gone, "no flag has this number: it was dealt with, or the number is wrong"
 		return o, nil
 	case err != nil:
 		return o, err
@@ -355,7 +355,7 @@ func (d *Desk) resolve(ctx context.Context, by Operator, number int64, reason st
 	o := Outcome{ID: ID{Flags, number}, Key: f.Key}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		o.Outcome = gone
+		o.Outcome, o.Detail = gone, "no flag has this number: it was dealt with, or the number is wrong"
 		return o, nil
 	case err != nil:
 		return o, err

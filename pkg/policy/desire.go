@@ -44,11 +44,12 @@ type resolving struct {
 	*desire
 	ctx    context.Context
 	groups Groups
+	faults []fault
 	err    error
 }
 
 func (r *resolving) wrong(path, text string, args ...any) {
-	r.err = errors.Join(r.err, fmt.Errorf("%w: %s: %s", ErrFile, path, fmt.Sprintf(text, args...)))
+	r.faults = append(r.faults, fault{path, fmt.Sprintf(text, args...)})
 }
 
 // desired resolves a file. An error that is ErrFile names everything that the tenant does
@@ -86,8 +87,8 @@ func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups
 		state := f.SystemPreferred
 		r.want(Object{Kind: KindSystemPreferred}, Value{SystemPreferred: &state})
 	}
-	for _, p := range f.Conditional {
-		r.policy(p)
+	for i, p := range f.Conditional {
+		r.policy(fmt.Sprintf("conditionalAccess.%d", i), p)
 	}
 	for _, p := range s.Policies.Conditional {
 		// A file that manages no policies leaves those of a rollout alone as well.
@@ -103,11 +104,14 @@ func desired(ctx context.Context, f File, s posture.Snapshot, t Tenant, g Groups
 	if f.Rollout != nil {
 		r.rollout = *f.Rollout
 		for i, w := range f.Rollout.Waves {
-			r.waves = append(r.waves, wave{w.Name, r.groupIDs(fmt.Sprintf("rollout.waves[%d].groups", i), w.Groups), time.Duration(w.Pause)})
+			r.waves = append(r.waves, wave{w.Name, r.groupIDs(fmt.Sprintf("rollout.waves.%d.groups", i), w.Groups), time.Duration(w.Pause)})
 		}
 	}
 	if r.err != nil {
 		return nil, r.err
+	}
+	if len(r.faults) > 0 {
+		return nil, f.places.refuse(r.faults)
 	}
 	return r.desire, nil
 }
@@ -235,9 +239,8 @@ func (r *resolving) targets(path string, w Who, have []posture.Target, method st
 }
 
 func (r *resolving) methods(m *Methods) {
-	configurations := m.configurations()
-	for _, id := range slices.Sorted(maps.Keys(configurations)) {
-		want, o, path := configurations[id], Object{KindMethod, id}, "methods."+id
+	for _, c := range m.configurations() {
+		want, o, path := c.method, Object{KindMethod, c.id}, c.path
 		v := valueOf(&r.s, o)
 		if v.Method == nil {
 			if r.s.Policies.Methods.Methods != nil { // otherwise a gap is told as such
@@ -254,7 +257,7 @@ func (r *resolving) methods(m *Methods) {
 		if want.Exclude != nil {
 			v.Method.Exclude = r.targets(path+".exclude", *want.Exclude, v.Method.Exclude, "")
 		}
-		if id == passConfiguration {
+		if c.id == passConfiguration {
 			r.pass(path, *m.Pass, v.Pass)
 		}
 		r.want(o, v)
@@ -312,8 +315,7 @@ func (r *resolving) campaign(want Campaign) {
 }
 
 // policy resolves one Conditional Access policy.
-func (r *resolving) policy(want Policy) {
-	path := fmt.Sprintf("conditionalAccess %q", want.Name)
+func (r *resolving) policy(path string, want Policy) {
 	var have *posture.ConditionalPolicy
 	for i := range r.s.Policies.Conditional {
 		p := &r.s.Policies.Conditional[i]
@@ -449,7 +451,7 @@ func (r *resolving) states(rules []PerUserRule) {
 	}
 	want := map[identity.UserID]posture.PerUserMFA{}
 	for i, rule := range rules {
-		path := fmt.Sprintf("perUserMfa[%d].for", i)
+		path := fmt.Sprintf("perUserMfa.%d.for", i)
 		give := func(id identity.UserID) {
 			if _, earlier := want[id]; !earlier {
 				want[id] = posture.PerUserMFA(rule.State)

@@ -36,6 +36,9 @@ type File struct {
 	Conditional      []Policy      `json:"conditionalAccess,omitempty"`
 	PerUser          []PerUserRule `json:"perUserMfa,omitempty"`
 	Rollout          *Rollout      `json:"rollout,omitempty"`
+
+	// places is where Parse found what; nil for a file that was made otherwise.
+	places places
 }
 
 // BreakGlass names the emergency access accounts or says why there are none: exactly one
@@ -59,31 +62,40 @@ type Methods struct {
 	External      map[string]*Method `json:"external,omitempty"`
 }
 
-// configurations are the managed ones, by the id of their configuration in lower case.
-func (m *Methods) configurations() map[string]*Method {
-	all := map[string]*Method{}
+// configuration is a method of the file.
+type configuration struct {
+	// id is that of the tenant's configuration, in lower case.
+	id string
+	// path is where the file says it.
+	path   string
+	method *Method
+}
+
+// configurations are the managed methods, in the order of their ids.
+func (m *Methods) configurations() (all []configuration) {
 	if m == nil {
-		return all
+		return nil
 	}
-	add := func(id string, method *Method) {
+	add := func(id, name string, method *Method) {
 		if method != nil {
-			all[id] = method
+			all = append(all, configuration{id, "methods." + name, method})
 		}
 	}
-	add("microsoftauthenticator", m.Authenticator)
-	add("fido2", m.Passkey)
-	add("x509certificate", m.Certificate)
+	add("microsoftauthenticator", "microsoftAuthenticator", m.Authenticator)
+	add("fido2", "fido2", m.Passkey)
+	add("x509certificate", "x509Certificate", m.Certificate)
 	if m.Pass != nil {
-		add(passConfiguration, &m.Pass.Method)
+		add(passConfiguration, "temporaryAccessPass", &m.Pass.Method)
 	}
-	add("softwareoath", m.SoftwareOATH)
-	add("hardwareoath", m.HardwareOATH)
-	add("sms", m.SMS)
-	add("voice", m.Voice)
-	add("qrcodepin", m.QRCode)
+	add("softwareoath", "softwareOath", m.SoftwareOATH)
+	add("hardwareoath", "hardwareOath", m.HardwareOATH)
+	add("sms", "sms", m.SMS)
+	add("voice", "voice", m.Voice)
+	add("qrcodepin", "qrCodePin", m.QRCode)
 	for id, method := range m.External {
-		add(strings.ToLower(id), method)
+		add(strings.ToLower(id), "external."+id, method)
 	}
+	slices.SortFunc(all, func(a, b configuration) int { return cmp.Compare(a.id, b.id) })
 	return all
 }
 
@@ -276,7 +288,7 @@ func Parse(text []byte) (File, error) {
 	if len(docs) != 1 {
 		return f, fmt.Errorf("%w: it holds %d documents; there must be one", ErrFile, len(docs))
 	}
-	r := &reader{at: map[string]*token.Position{}}
+	r := &reader{at: places{}}
 	value := r.value(docs[0], nil)
 	if len(r.problems) > 0 {
 		return f, refused(r.problems)
@@ -298,8 +310,9 @@ func Parse(text []byte) (File, error) {
 		return f, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	if wrong := f.check(); len(wrong) > 0 {
-		return File{}, refused(r.place(wrong))
+		return File{}, r.at.refuse(wrong)
 	}
+	f.places = r.at
 	return f, nil
 }
 
@@ -352,7 +365,7 @@ func b2i(b bool) int {
 
 // reader makes JSON values of YAML, and remembers where each stood.
 type reader struct {
-	at       map[string]*token.Position // by pointer
+	at       places
 	problems []problem
 }
 
@@ -552,17 +565,21 @@ type fault struct {
 	text string
 }
 
-func (r *reader) place(list []fault) []problem {
+// places is where the values of a file stand, by pointer.
+type places map[string]*token.Position
+
+// refuse is the error about values, each at its place or at that of what it belongs to.
+func (p places) refuse(list []fault) error {
 	out := make([]problem, len(list))
 	for i, f := range list {
 		parts := strings.Split(f.path, ".")
 		for len(parts) > 0 && out[i].at == nil {
-			out[i].at = r.at[pointer(parts)]
+			out[i].at = p[pointer(parts)]
 			parts = parts[:len(parts)-1]
 		}
 		out[i].text = f.path + ": " + f.text
 	}
-	return out
+	return refused(out)
 }
 
 // check finds what the schema cannot say.
@@ -581,8 +598,8 @@ func (f File) check() []fault {
 		}
 	}
 	if m := f.Methods; m != nil {
-		for id, method := range m.configurations() {
-			one("methods."+id+".include", method.Include)
+		for _, c := range m.configurations() {
+			one(c.path+".include", c.method.Include)
 		}
 		if p := m.Pass; p != nil {
 			bounds := []int{p.Minimum, p.Default, p.Maximum}

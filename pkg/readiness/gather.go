@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mfaflow/pkg/identity"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/sweep"
 )
@@ -25,10 +26,10 @@ const (
 	// fresh is how old a run may be to go on: links to next pages do not live long, and a
 	// snapshot should be of about one time.
 	fresh = 24 * time.Hour
-	// patience is how often in a row the directory may ask to wait, and pause the wait when
+	// patience is how often in a row the directory may ask to wait, and rest the wait when
 	// it does not say how long.
 	patience = 8
-	pause    = 5 * time.Second
+	rest     = 5 * time.Second
 	// wholePage is the largest page of directory objects and of the report of
 	// registrations.
 	wholePage = 999
@@ -48,7 +49,7 @@ type Gatherer struct {
 	// It serves the estimate only.
 	Pace time.Duration
 	Now  func() time.Time
-	// Sleep waits in the place of package function Sleep; nil leaves it to that.
+	// Sleep waits in the place of pause.For; nil leaves it to that.
 	Sleep func(ctx context.Context, d time.Duration) error
 	// Progress is told after every page; it may be nil.
 	Progress func(Progress)
@@ -167,7 +168,7 @@ func (g Gatherer) Snapshot(ctx context.Context) (posture.Snapshot, error) {
 		g.Window = DefaultWindow
 	}
 	if g.Sleep == nil {
-		g.Sleep = Sleep
+		g.Sleep = pause.For
 	}
 	run := &gathering{
 		Gatherer: g, s: &posture.Snapshot{BreakGlass: g.BreakGlass, Groups: map[string]posture.Group{}, Roles: map[string]string{}},
@@ -196,7 +197,7 @@ func (g Gatherer) Snapshot(ctx context.Context) (posture.Snapshot, error) {
 // keeps nothing in the store.
 func (g Gatherer) Refresh(ctx context.Context, s posture.Snapshot) (posture.Snapshot, error) {
 	if g.Sleep == nil {
-		g.Sleep = Sleep
+		g.Sleep = pause.For
 	}
 	g.Store = nil
 	s.Policies, s.Groups = posture.Policies{}, maps.Clone(s.Groups)
@@ -631,7 +632,7 @@ func (g *gathering) take(ctx context.Context, s *step) error {
 			continue
 		case errors.As(err, &retry) && waits < patience:
 			waits++
-			if err := g.Sleep(ctx, cmp.Or(retry.After, time.Duration(waits)*pause)); err != nil {
+			if err := g.Sleep(ctx, cmp.Or(retry.After, time.Duration(waits)*rest)); err != nil {
 				return err
 			}
 			continue
@@ -762,17 +763,5 @@ func (g *gathering) tell() {
 	g.progress.Steps = len(g.steps)
 	if g.Progress != nil {
 		g.Progress(g.progress)
-	}
-}
-
-// Sleep returns nil after d, or the error of ctx if that ends first.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/queue"
 )
 
@@ -194,12 +195,8 @@ func (r *Receiver) fetch(ctx context.Context, sequence int64) (queue.Received, e
 		if patience -= busyPause; patience < 0 {
 			return queue.Received{}, fmt.Errorf("take from %s: %w", r.queue, queue.ErrBusy)
 		}
-		timer := time.NewTimer(busyPause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return queue.Received{}, ctx.Err()
+		if err := pause.For(ctx, busyPause); err != nil {
+			return queue.Received{}, err
 		}
 	}
 }

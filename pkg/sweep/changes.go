@@ -116,7 +116,7 @@ func (r *run) openGap(ctx context.Context) {
 	c.Gap, c.Next, c.BegunAt = &gap{From: from, To: r.now}, "", r.now
 	r.Log.WarnContext(ctx, "gap", telemetry.KeyOutcome, "found", "from", from.UTC().Format(time.RFC3339), "to", r.now.UTC().Format(time.RFC3339),
 		telemetry.KeyReason, "the directory cannot tell what changed: every lane is told to look")
-	r.measure(ctx, "changes", telemetry.Metric{Name: "gap", Unit: telemetry.Seconds, Value: r.now.Sub(from).Seconds()})
+	r.measure(ctx, "changes", telemetry.Metric{Name: telemetry.MetricChangesGap, Unit: telemetry.Seconds, Value: r.now.Sub(from).Seconds()})
 }
 
 // deletedInGap finds who was deleted: they are not among everybody. It begins anew

@@ -152,6 +152,6 @@ func (r *run) report(ctx context.Context) {
 			level = r.routine
 		}
 		r.Log.Log(ctx, level, "subscription", "slot", slot.Name, telemetry.KeyOutcome, "subscribed", "resource", slot.Resource, "until", until)
-		r.measure(ctx, "subscription-"+slot.Name, telemetry.Metric{Name: "left", Unit: telemetry.Seconds, Value: left.Seconds()})
+		r.measure(ctx, "subscription-"+slot.Name, telemetry.Metric{Name: telemetry.MetricSubscriptionLeft, Unit: telemetry.Seconds, Value: left.Seconds()})
 	}
 }

@@ -36,6 +36,7 @@ import (
 	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/inbound"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/telemetry"
 )
@@ -193,16 +194,7 @@ func (s *Sweeper) Run(ctx context.Context, interval time.Duration) error {
 		if once {
 			return err
 		}
-		pause(ctx, interval)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		_ = pause.For(ctx, interval) // the loop asks ctx itself
 	}
 }
 
@@ -316,6 +308,7 @@ func (r *run) receive(ctx context.Context, received []queue.Received) (good []qu
 		}
 		m := received[n]
 		last = m.Sequence
+		r.measure(ctx, "commands", telemetry.Waited(m.EnqueuedAt, r.now))
 		c, err := ParseCommand(m.Message)
 		if err != nil {
 			r.Log.ErrorContext(ctx, "command", telemetry.KeyOutcome, "dead-lettered", telemetry.KeyReason, badCommand, telemetry.Error(err))
@@ -383,7 +376,7 @@ func (r *run) do(ctx context.Context, t task) (done bool, err error) {
 	}
 	r.Log.LogAttrs(ctx, level, "sweep", append(attrs, slog.String(telemetry.KeyOutcome, outcome))...)
 	if told > 0 {
-		r.measure(ctx, t.name, telemetry.Metric{Name: "told", Unit: telemetry.Count, Value: float64(told)})
+		r.measure(ctx, t.name, telemetry.Metric{Name: telemetry.MetricFound, Unit: telemetry.Count, Value: float64(told)})
 	}
 	if errors.Is(err, queue.ErrLockLost) || errors.Is(err, queue.ErrUnavailable) {
 		return false, err

@@ -481,7 +481,7 @@ func TestGap(t *testing.T) {
 	w.sweep()
 	w.want("told", w.told(kind), "account.changed peter deleted, account.changed mei updated, account.changed amara updated, account.changed  updated")
 	if log := w.log.String(); !strings.Contains(log, `"msg":"gap","function":"tenant-sweep","outcome":"found","from":"2026-11-23T08:00:00Z","to":"2027-01-02T08:00:00Z"`) ||
-		!strings.Contains(log, `"outcome":"filled"`) || !strings.Contains(log, `"users":4`) || !strings.Contains(log, `"gap":3456000`) {
+		!strings.Contains(log, `"outcome":"filled"`) || !strings.Contains(log, `"users":4`) || !strings.Contains(log, `"ChangesGap":3456000`) {
 		t.Error(log)
 	}
 	w.tenant.log = append(w.tenant.log, sweep.Change{ID: mei})
@@ -889,7 +889,7 @@ func TestSubscriptionIsMadeAndRenewed(t *testing.T) {
 	w.want("left alone", w.subscribed(), "s1 users true 432h0m0s")
 	w.after(5 * 24 * time.Hour)
 	w.want("renewed", w.subscribed(), "s1 users true 672h0m0s")
-	if log := w.log.String(); !strings.Contains(log, `"outcome":"subscribed","resource":"users","until":"2027-01-05T08:00:00Z"`) || !strings.Contains(log, `"left":`) {
+	if log := w.log.String(); !strings.Contains(log, `"outcome":"subscribed","resource":"users","until":"2027-01-05T08:00:00Z"`) || !strings.Contains(log, `"SubscriptionLeft":`) {
 		t.Error(log)
 	}
 }
@@ -1020,6 +1020,10 @@ func TestCommandComesAgain(t *testing.T) {
 	w.after(time.Hour)
 	w.tenant.fail = nil
 	w.after(time.Hour)
+	// It grows older on the queue, which the alarm is about.
+	if log := w.log.String(); strings.Count(log, `"Waited":3600,`) != 1 || strings.Count(log, `"Waited":7200,`) != 1 {
+		t.Error(log)
+	}
 	w.want("authorised again", w.subscribed(), "s1 users true 672h0m0s")
 	if c := w.counts("control"); c.Active != 0 {
 		t.Errorf("%+v", c)

@@ -21,11 +21,19 @@ const (
 	Bytes        Unit = "Bytes"
 )
 
-// Metric is one measured value. Its name is a constant of the code.
+// Metric is one measured value. Its name is one of Definitions.
 type Metric struct {
 	Name  string
 	Unit  Unit
 	Value float64
+}
+
+// Waited is how long a message lay in its queue until somebody took it: the age of the queue
+// as its consumer sees it, for which it needs no right on the queue. What waits on purpose is
+// not counted: it is deferred, or comes to the queue later. Of a clock behind the broker's it
+// is nothing.
+func Waited(since, now time.Time) Metric {
+	return Metric{Name: MetricWaited, Unit: Seconds, Value: max(0, now.Sub(since).Seconds())}
 }
 
 // Dimensions split a metric; every combination of values is billed as a metric of
@@ -36,6 +44,8 @@ type Dimensions struct {
 	Type    string
 	Source  string
 	Outcome string
+	// Reason is from a closed list, too.
+	Reason string
 }
 
 // Metrics writes metrics as log lines in the CloudWatch embedded metric format,
@@ -71,7 +81,7 @@ func (m *Metrics) Put(d Dimensions, metrics ...Metric) error {
 	line := map[string]any{}
 	names := []string{}
 	for _, p := range []struct{ name, value string }{
-		{KeyFunction, m.function}, {"queue", d.Queue}, {KeyType, d.Type}, {KeySource, d.Source}, {KeyOutcome, d.Outcome},
+		{KeyFunction, m.function}, {"queue", d.Queue}, {KeyType, d.Type}, {KeySource, d.Source}, {KeyOutcome, d.Outcome}, {KeyReason, d.Reason},
 	} {
 		if p.value != "" {
 			line[p.name] = p.value

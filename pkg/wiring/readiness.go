@@ -8,6 +8,7 @@ import (
 
 	"mfaflow/pkg/config"
 	"mfaflow/pkg/lambdafn"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/readiness"
@@ -44,7 +45,7 @@ func (r Readiness) Run(ctx context.Context) error {
 			if err != nil {
 				r.Log.ErrorContext(ctx, "readiness", telemetry.KeyOutcome, "failed", telemetry.Error(err))
 			}
-			if err := readiness.Sleep(ctx, look); err != nil {
+			if err := pause.For(ctx, look); err != nil {
 				return err
 			}
 		}

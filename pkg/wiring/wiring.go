@@ -26,9 +26,12 @@ import (
 	"mfaflow/pkg/telemetry"
 )
 
+// Namespace is that of all metrics; alarms in infra/ name it.
+const Namespace = "mfaflow"
+
 // Metrics writes to stdout, where CloudWatch Logs finds them.
 func Metrics(function string) *telemetry.Metrics {
-	return telemetry.NewMetrics(os.Stdout, "mfaflow", function, time.Now)
+	return telemetry.NewMetrics(os.Stdout, Namespace, function, time.Now)
 }
 
 // Credential is the function's app registration. It does no network.

@@ -13,6 +13,7 @@ import (
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
 	"mfaflow/pkg/plan"
+	"mfaflow/pkg/telemetry"
 )
 
 // maxIssues is how often a pass is issued for one event before it counts as
@@ -41,6 +42,7 @@ func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error)
 		intent.ID = l.Pass.ID
 	}
 	l.Pass = &intent
+	began := time.Now()
 	var issued identity.IssuedPass
 	err = r.effect(ctx, string(plan.IssuePass), func(ctx context.Context) error {
 		issued, err = r.Passes.IssuePass(ctx, r.user, s.Request)
@@ -56,6 +58,10 @@ func (r *run) issuePass(ctx context.Context, s plan.Step) (*lane.Verdict, error)
 		return verdict, err
 	}
 	l.Pass.Delivered, l.Pass.Channel = true, to.Channel.Name()
+	if r.Metrics != nil {
+		// A metric that is lost is no reason to stop: the pass is where it belongs.
+		_ = r.Metrics.Put(telemetry.Dimensions{Source: to.Channel.Name()}, telemetry.Metric{Name: telemetry.MetricPassDelivery, Unit: telemetry.Seconds, Value: time.Since(began).Seconds()})
+	}
 	return nil, r.turn.Save(ctx)
 }
 
@@ -145,16 +151,4 @@ func (r *run) effect(ctx context.Context, action string, do func(context.Context
 	}
 	rec.Calls = calls.List()
 	return errors.Join(err, r.audit(ctx, rec))
-}
-
-// Sleep is the Pause of a real worker.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

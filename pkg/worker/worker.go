@@ -24,8 +24,10 @@ import (
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
+	"mfaflow/pkg/pause"
 	"mfaflow/pkg/plan"
 	"mfaflow/pkg/queue"
+	"mfaflow/pkg/telemetry"
 )
 
 // Directory reads a person. identity.ErrNotFound, identity.ErrForbidden and
@@ -100,7 +102,9 @@ type Worker struct {
 	// Channels are tried in order; the first that has a recipient is used.
 	Channels []Channel
 	Audit    Audit
-	// Pause waits between tries within one turn; Sleep does it by the real clock.
+	// Metrics takes how long a pass takes to its owner; nil measures nothing.
+	Metrics *telemetry.Metrics
+	// Pause waits between tries within one turn; pause.For does it by the real clock.
 	Pause    func(context.Context, time.Duration) error
 	Settings plan.Settings
 	// Scopes are the event types each source may send; a source that is not
@@ -139,7 +143,7 @@ func (w *Worker) Preview(ctx context.Context, e event.Event, l *ledger.Ledger, n
 		func(ctx context.Context, need plan.Plan, in *plan.Input) error {
 			if need.NeedsPolicy {
 				look := guarding{Policies: w.MethodPolicy.Policies, store: w.MethodPolicy.Store, read: unguarded, write: unguarded}
-				s, err := w.MethodPolicy.seek(ctx, e, l.PolicyOf(e.Key), 0, look, Sleep)
+				s, err := w.MethodPolicy.seek(ctx, e, l.PolicyOf(e.Key), 0, look, pause.For)
 				if err == nil {
 					in.Policy = &s.change
 				}

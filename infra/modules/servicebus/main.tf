@@ -115,83 +115,68 @@ resource "azurerm_monitor_action_group" "this" {
   }
 }
 
-# The broker's own count: it is right even when no function runs.
-resource "azurerm_monitor_metric_alert" "dead_letters" {
-  name                = "${var.name}-dead-letters"
-  resource_group_name = azurerm_resource_group.this.name
-  scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "An event could not be done. Runbook: infra/README.md#an-event-is-dead-lettered"
-  severity            = 2
-  frequency           = "PT5M"
-  window_size         = "PT5M"
-  tags                = var.tags
+locals {
+  # A function takes what comes to these.
+  drained = ["inbound", "lanes", "flags", "control"]
 
-  criteria {
-    metric_namespace = "Microsoft.ServiceBus/namespaces"
-    metric_name      = "DeadletteredMessages"
-    aggregation      = "Maximum"
-    operator         = "GreaterThan"
-    threshold        = 0
-
-    dimension {
-      name     = "EntityName"
-      operator = "Include"
-      values   = sort(keys(var.queues))
+  # The broker's own counts: they are right even when no function runs.
+  counted = {
+    "dead-letters" = {
+      says   = "An event could not be done", metric = "DeadletteredMessages", aggregation = "Maximum", above = 0, window = "PT5M"
+      queues = sort(keys(var.queues)), anchor = "an-event-is-dead-lettered"
     }
-  }
-
-  action {
-    action_group_id = azurerm_monitor_action_group.this.id
+    # Active messages are those that could be taken now; what waits is scheduled or deferred.
+    # If some never leave, nobody takes them.
+    "backlog" = {
+      says   = "Events are not taken", metric = "ActiveMessages", aggregation = "Minimum", above = 20, window = "PT15M"
+      queues = local.drained, anchor = "events-are-not-taken"
+    }
+    # A few that nobody takes at all: the functions measure only what they take.
+    "standstill" = {
+      says   = "A queue was never empty for an hour", metric = "ActiveMessages", aggregation = "Minimum", above = 0, window = "PT1H"
+      queues = local.drained, anchor = "events-are-not-taken"
+    }
+    # Nobody takes these but an operator.
+    "quarantine" = {
+      says   = "Something lies in quarantine for a quarter of a day", metric = "ActiveMessages", aggregation = "Minimum", above = 0, window = "PT6H"
+      queues = ["quarantine"], anchor = "something-lies-in-quarantine"
+    }
+    "broker-errors" = {
+      says   = "The broker throttles", metric = "ThrottledRequests", aggregation = "Total", above = 0, window = "PT15M"
+      queues = [], anchor = "the-broker-refuses"
+    }
   }
 }
 
-# Active messages are those that could be taken now; what waits is scheduled or deferred.
-# If some never leave, nobody takes them.
-resource "azurerm_monitor_metric_alert" "backlog" {
-  name                = "${var.name}-backlog"
+resource "azurerm_monitor_metric_alert" "this" {
+  for_each = local.counted
+
+  name                = "${var.name}-${each.key}"
   resource_group_name = azurerm_resource_group.this.name
   scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "Events are not taken. Runbook: infra/README.md#events-are-not-taken"
+  description         = "${each.value.says}. Runbook: infra/README.md#${each.value.anchor}"
   severity            = 2
   frequency           = "PT5M"
-  window_size         = "PT15M"
+  window_size         = each.value.window
   tags                = var.tags
 
   criteria {
     metric_namespace = "Microsoft.ServiceBus/namespaces"
-    metric_name      = "ActiveMessages"
-    aggregation      = "Minimum"
+    metric_name      = each.value.metric
+    aggregation      = each.value.aggregation
     operator         = "GreaterThan"
-    threshold        = 20
+    threshold        = each.value.above
 
-    dimension {
-      name     = "EntityName"
-      operator = "Include"
-      values   = ["inbound", "lanes", "flags"]
+    # Of the whole namespace where no queues are named.
+    dynamic "dimension" {
+      for_each = length(each.value.queues) > 0 ? [each.value.queues] : []
+
+      content {
+        name     = "EntityName"
+        operator = "Include"
+        values   = dimension.value
+      }
     }
-  }
-
-  action {
-    action_group_id = azurerm_monitor_action_group.this.id
-  }
-}
-
-resource "azurerm_monitor_metric_alert" "refused" {
-  name                = "${var.name}-broker-errors"
-  resource_group_name = azurerm_resource_group.this.name
-  scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "The broker throttles or fails. Runbook: infra/README.md#the-broker-refuses"
-  severity            = 2
-  frequency           = "PT5M"
-  window_size         = "PT15M"
-  tags                = var.tags
-
-  criteria {
-    metric_namespace = "Microsoft.ServiceBus/namespaces"
-    metric_name      = "ThrottledRequests"
-    aggregation      = "Total"
-    operator         = "GreaterThan"
-    threshold        = 0
   }
 
   action {

@@ -19,6 +19,7 @@ import (
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/router"
 	"mfaflow/pkg/servicebus"
+	"mfaflow/pkg/telemetry"
 	"mfaflow/pkg/wiring"
 	"mfaflow/pkg/wiring/directory"
 	"mfaflow/pkg/worker"
@@ -72,7 +73,7 @@ const idle = 30 * time.Second
 // Open checks the settings and connects to nothing. The trail of what operators do is
 // written to w.
 func Open(s Settings, w io.Writer, log *slog.Logger) (*Engine, error) {
-	tenant, err := directory.Open(s.App, s.Directory)
+	tenant, err := directory.Open(s.App, s.Directory, telemetry.NewMetrics(w, wiring.Namespace, "event-replay", time.Now))
 	if err != nil {
 		return nil, err
 	}
