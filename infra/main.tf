@@ -18,8 +18,10 @@ locals {
 
   # What a function may beside the rest once events may change the authentication methods
   # policy: permissions, and the files of readiness-report, which the worker judges by and
-  # adds its runs to, and event-replay reads.
+  # adds its runs to, and event-replay reads. To judge a hundred thousand people takes memory,
+  # and a processor, which Lambda gives by memory.
   method_policy = { for name, f in local.functions : name => var.method_policy ? try(f.methodPolicy, null) : null }
+  memory        = { for name, f in local.functions : name => local.method_policy[name] == null ? f.memory : local.method_policy[name].memory }
   graph         = { for name, f in local.functions : name => concat(f.graph, try(local.method_policy[name].graph, [])) }
   files = {
     for name, f in local.functions : name => f.files ? { prefix = name, writes = "" } : (
@@ -34,7 +36,7 @@ locals {
       {
         # The runtime is told of the sandbox's memory nowhere else; what is left is for
         # the program and its stacks.
-        GOMEMLIMIT                   = "${floor(f.memory * 0.85)}MiB"
+        GOMEMLIMIT                   = "${floor(local.memory[name] * 0.85)}MiB"
         MFAFLOW_SERVICEBUS_NAMESPACE = module.servicebus.host
         MFAFLOW_TENANT_ID            = var.tenant_id
         MFAFLOW_CLIENT_ID            = module.entra[name].client_id
@@ -86,7 +88,7 @@ module "function" {
   for_each = local.functions
 
   name         = "${var.name}-${each.key}"
-  function     = each.value
+  function     = merge(each.value, { memory = local.memory[each.key] })
   concurrency  = local.concurrency[each.key]
   paused       = var.paused
   role         = aws_iam_role.function[each.key]

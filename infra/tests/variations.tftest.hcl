@@ -78,8 +78,8 @@ run "events_may_change_the_policy" {
   }
 
   assert {
-    condition     = alltrue([for name in ["identity-worker", "event-replay"] : local.environment[name].MFAFLOW_METHOD_POLICY == "true"])
-    error_message = "Who plans and who acts have the same setting."
+    condition     = alltrue([for name in ["identity-worker", "event-replay"] : local.environment[name].MFAFLOW_METHOD_POLICY == "true" && local.environment[name].GOMEMLIMIT == "1740MiB"])
+    error_message = "Who plans and who acts have the same setting, and room for all people."
   }
 }
 

@@ -157,7 +157,7 @@ func (x *trial) run(cmd *cobra.Command, sample []byte) (told, error) {
 
 // recommended is the source as the catalogue knows it, or one that may send anything.
 func (x *trial) recommended() ingest.Source {
-	src := ingest.Source{Types: []string{"employee.*", "mfa.*", "risk.*", "account.*", "session.*", "credential.*"}}
+	src := ingest.Source{Types: []string{"employee.*", "mfa.*", string(event.MethodPolicy), "risk.*", "account.*", "session.*", "credential.*"}}
 	if raw, _, err := mapping.Recommended(x.source); err == nil {
 		if list, err := ingest.ParseSources([]byte("[" + string(raw) + "]")); err == nil && len(list) == 1 {
 			src = list[0]

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +20,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"mfaflow/pkg/audit"
+	"mfaflow/pkg/catalog"
 	"mfaflow/pkg/config"
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/files"
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
@@ -38,7 +42,7 @@ const auditLog = "policy/audit.log"
 
 func newPolicy(env []string) *cobra.Command {
 	c := group("policy", "Turn MFA on by a file: plan, apply in waves, take back, see drift",
-		newPolicySchema(), newPolicyShow(env), newPolicyPlan(env), newPolicyApply(env), newPolicyRollback(env), newPolicyDrift(env))
+		newPolicySchema(), newPolicyShow(env), newPolicyPlan(env), newPolicyEvent(env), newPolicyApply(env), newPolicyRollback(env), newPolicyDrift(env))
 	c.Long = "A file says how the tenant should ask for MFA. A plan is what it takes, in an order in which nobody loses their way in;\n" +
 		"what would lock somebody out is refused before anything is written.\n\n" +
 		"The tenant is that of MFAFLOW_TENANT_ID and the other settings of the app in the environment; without them, of the stack on\n" +
@@ -290,6 +294,72 @@ func newPolicyPlan(env []string) *cobra.Command {
 		return b.planned(p, file, names(s, reveal))
 	})
 	return jsonFlag(c)
+}
+
+func newPolicyEvent(env []string) *cobra.Command {
+	var file, requester, ticket, source string
+	c := &cobra.Command{
+		Use: "event FILE", Short: "Write an mfa.method.policy event that asks for what a file says", Args: checked(cobra.ExactArgs(1)),
+		Long: "Plan a file, show the plan, and write the event that has identity-worker carry it out: with the digest of this plan, so that\n" +
+			"the event is held for two operators when it comes to another one. mfaflow event sign signs it.\n\n" +
+			"The file may manage methods, registrationCampaign and systemPreferred. Conditional Access, security defaults and per-user MFA\n" +
+			"are for mfaflow policy apply: identity-worker does not hold the permissions.",
+		Example: "  mfaflow policy event passkeys.yaml --requested-by ada@contoso.example --ticket CHG-1234 -o change.json",
+	}
+	c.Flags().StringVarP(&file, "output", "o", "", "file that the event is written to; default: standard output, without the plan")
+	c.Flags().StringVar(&requester, "requested-by", "", "object id or user principal name of who asks for it, who cannot approve it")
+	c.Flags().StringVar(&ticket, "ticket", "", "number of the change")
+	c.Flags().StringVar(&source, "source", "urn:mfaflow:policy", "source of the event, a URI")
+	c.RunE = onBoard(env, &target{}, func(ctx context.Context, b *board, args []string) error {
+		f, err := readPolicy(args[0])
+		if err != nil {
+			return err
+		}
+		s, err := b.snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		p, err := b.planner().Plan(ctx, policy.Request{File: f, Snapshot: s})
+		if err != nil {
+			return about(args[0], err)
+		}
+		said, err := json.Marshal(f)
+		if err != nil {
+			return err
+		}
+		e, err := json.MarshalIndent(map[string]any{
+			"specversion": "1.0", "id": "policy-" + rand.Text()[:12], "source": source, "type": event.MethodPolicy, "subject": p.Tenant,
+			"time": time.Now().UTC().Format(time.RFC3339), "data": event.PolicyChange{RequestedBy: requester, Ticket: ticket, Policy: said, Digest: p.Digest},
+		}, "", "  ")
+		if err != nil {
+			return err
+		}
+		schemas, err := catalog.New()
+		if err != nil {
+			return err
+		}
+		if v := judge(schemas, args[0], e); !v.Valid {
+			var wrong []string
+			for _, field := range v.Problems {
+				wrong = append(wrong, field.String())
+			}
+			return hint(fmt.Errorf("no event can ask for this: %s", cmp.Or(strings.Join(wrong, "; "), v.Problem)), "mfaflow policy event --help")
+		}
+		if file == "" {
+			_, err = b.out.Write(append(e, '\n'))
+			return err
+		}
+		b.print(p, nil)
+		if err := os.WriteFile(file, append(e, '\n'), 0o600); err != nil {
+			return err
+		}
+		fmt.Fprintf(b.out, "\nNothing was changed. %s asks for this plan; mfaflow event sign --key-file KEY %s signs it.\n", file, file)
+		if slices.ContainsFunc(p.Refusals, func(r policy.Refusal) bool { return !r.Acceptable }) {
+			return policy.ErrRefused
+		}
+		return nil
+	})
+	return c
 }
 
 func planFlags(c *cobra.Command, file *string, accept *[]string, reveal *bool) {

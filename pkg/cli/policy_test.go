@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"mfaflow/pkg/audit"
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/files"
 	"mfaflow/pkg/policy"
 	"mfaflow/pkg/posture"
@@ -229,5 +230,51 @@ func TestPolicyOfNobody(t *testing.T) {
 	}
 	if schema := ok(t, nil, 0, "policy", "schema"); !json.Valid([]byte(schema)) {
 		t.Error(schema)
+	}
+}
+
+// The event that asks for a file carries the digest of the plan that is shown, and nothing
+// that an event may not ask for.
+func TestPolicyEvent(t *testing.T) {
+	env := onTenant(t)
+	dir := t.TempDir()
+	file := write(t, "policy.yaml", "breakGlass: {accounts: [emergency1@contoso.example]}\nmethods: {x509Certificate: {state: enabled}} # smart cards\n")
+	out := filepath.Join(dir, "change.json")
+	shown := ok(t, env, 0, "policy", "event", file, "--requested-by", "ada@contoso.example", "--ticket", "CHG-1", "-o", out)
+	contains(t, shown, "enable the method X509Certificate", "Nothing was changed. "+out+" asks for this plan")
+	contains(t, ok(t, env, 0, "event", "validate", out), "valid mfa.method.policy")
+	text, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := event.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := e.PolicyChange()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plan policy.Plan
+	if err := json.Unmarshal([]byte(ok(t, env, 0, "policy", "plan", file, "--json")), &plan); err != nil {
+		t.Fatal(err)
+	}
+	if d.Digest != plan.Digest || d.RequestedBy != "ada@contoso.example" || e.Subject != plan.Tenant {
+		t.Errorf("%+v of %s, the plan is %s", d, e.Subject, plan.Digest)
+	}
+	if f, err := policy.Parse(d.Policy); err != nil || f.Methods.Certificate.State != "enabled" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for name, c := range map[string]struct {
+		file, requester, says string
+	}{
+		"nobody asks":        {file, "", "/data/requestedBy must be"},
+		"Conditional Access": {write(t, "more.yaml", everybodyAnswers), "ada@contoso.example", "/data/policy/conditionalAccess must be left out: Conditional Access is changed by an operator"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if r := run(t, "", env, "policy", "event", c.file, "--requested-by", c.requester); r.code != 1 || !strings.Contains(r.stderr, c.says) || r.stdout != "" {
+				t.Errorf("%+v", r)
+			}
+		})
 	}
 }

@@ -148,6 +148,10 @@ func (o readinessFlags) run(cmd *cobra.Command, env []string, q posture.Question
 		return err
 	}
 	if len(changes) == 0 && o.date == "" {
+		// As the function does, which takes a report of today for its own.
+		if err := readiness.KeepSnapshot(ctx, store, snapshot); err != nil {
+			return err
+		}
 		if err := readiness.Keep(ctx, store, report); err != nil {
 			return err
 		}

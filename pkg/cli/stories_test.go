@@ -39,7 +39,7 @@ func built(t *testing.T) string {
 func TestDemoOfEveryType(t *testing.T) {
 	bin := built(t)
 	got := run(t, "", os.Environ(), "demo", "--all", "--bin", bin)
-	if got.code != 0 || strings.Contains(got.stdout, "/v1.0/users") || !strings.Contains(got.stdout, "stories of 22 event types") || !strings.Contains(got.stdout, "      ok  sign-in is blocked\n") {
+	if got.code != 0 || strings.Contains(got.stdout, "/v1.0/users") || !strings.Contains(got.stdout, "stories of 23 event types") || !strings.Contains(got.stdout, "      ok  sign-in is blocked\n") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 	// Without its effect a story fails, and so does the command.

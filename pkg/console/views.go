@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/flag"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
@@ -133,8 +134,10 @@ func (v *views) functions(now func() time.Time) template.FuncMap {
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"field":  fieldTime,
 		"short":  short,
-		"span":   inWords,
-		"pct":    func(x float64) string { return strconv.FormatFloat(math.Round(x*100)/100, 'f', -1, 64) },
+		// The lane of the tenant is nobody's.
+		"everybody": func(lane any) bool { return fmt.Sprint(lane) == event.TenantLane },
+		"span":      inWords,
+		"pct":       func(x float64) string { return strconv.FormatFloat(math.Round(x*100)/100, 'f', -1, 64) },
 		"rate": func(x float64) string {
 			return strconv.FormatFloat(x, 'f', map[bool]int{true: 1, false: 0}[x < 10], 64)
 		},

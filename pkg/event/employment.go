@@ -122,7 +122,8 @@ func (e Event) RecordRef() (RecordRef, error) {
 	return decodeData[RecordRef](e)
 }
 
-// Person decodes who the event is about; every type carries data.person.
+// Person decodes who the event is about; every type carries data.person but those about the
+// tenant, which are about nobody.
 func (e Event) Person() (identity.Reference, error) {
 	var d struct {
 		Person identity.Reference `json:"person"`

@@ -448,6 +448,39 @@ func TestMethodPolicySurvivesACrash(t *testing.T) {
 	}
 }
 
+// What an operator did while a worker was dead is not undone by the one that comes next: a
+// run that was taken back stays so, and one that another run took the place of is held.
+func TestMethodPolicyAfterACrashAndAnOperator(t *testing.T) {
+	for name, c := range map[string]struct {
+		did   func(*policy.Run)
+		lane  string
+		ended bool
+	}{
+		"taken back": {func(r *policy.Run) { r.UndoneBy = "20261123T090000.000000000Z-00000000" }, "0 waiting", true},
+		"superseded": {func(r *policy.Run) { r.SupersededBy = "20261123T090000.000000000Z-00000000" }, "held: policy-approval", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			m := w.governed()
+			w.post(w.change("p1", harmless, ""), 202)
+			w.visit("inbound")
+			w.killed(func(kill context.CancelFunc) {
+				m.Policies = &dying{Policies: w.graph, n: 1, after: true, kill: kill}
+			})
+			m.Policies = w.graph
+			r := w.runs()[0]
+			c.did(&r)
+			data, err := json.Marshal(r)
+			w.must(err)
+			w.must(m.Store.Put(t.Context(), "policy/runs/"+r.ID+"/run.json", data))
+			w.settle()
+			if got := w.waits(event.TenantLane); got != c.lane || w.changes() != 1 || (w.outcome(event.TenantLane, "helpdesk:p1") == ledger.Done) != c.ended {
+				t.Errorf("lane %s, %d writes", got, w.changes())
+			}
+		})
+	}
+}
+
 // Graph fails or throttles: the event waits, and every write is made once.
 func TestMethodPolicyWhenGraphFails(t *testing.T) {
 	for name, f := range map[string]graphsim.Fault{

@@ -46,6 +46,7 @@ type function struct {
 		Graph []string `json:"graph"`
 		// Writes is below what of readiness-report's files it writes; nil reads only.
 		Writes *string `json:"writes"`
+		Memory int     `json:"memory"`
 	} `json:"methodPolicy"`
 }
 

@@ -79,7 +79,7 @@ func decideMethodPolicy(in Input) (Plan, error) {
 	if len(why) == 0 {
 		return change(c), nil
 	}
-	p := hold(PolicyApproval, fmt.Sprintf("plan %s (%s): %s", c.Digest, strings.Join(c.Steps, ", "), strings.Join(why, "; ")))
+	p := hold(PolicyApproval, fmt.Sprintf("%s; plan %s: %s", strings.Join(why, "; "), c.Digest, strings.Join(c.Steps, ", ")))
 	p.Approvals, p.Shows = 2, c.Digest
 	return p, nil
 }

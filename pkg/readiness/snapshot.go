@@ -19,6 +19,9 @@ import (
 // once it is no longer so.
 const LatestSnapshot = "latest/snapshot.json.gz"
 
+// maxSnapshot bounds what a file may unfold to: a hundred thousand people take 60 MiB.
+const maxSnapshot = 1 << 30
+
 // snapshotVersion is that of the file. A reader refuses every other.
 const snapshotVersion = 1
 
@@ -89,7 +92,7 @@ func ReadSnapshot(ctx context.Context, store Store) (posture.Snapshot, error) {
 	if err != nil {
 		return posture.Snapshot{}, fmt.Errorf("%w: %w", ErrSnapshot, err)
 	}
-	lines := json.NewDecoder(bufio.NewReader(zip))
+	lines := json.NewDecoder(bufio.NewReader(io.LimitReader(zip, maxSnapshot)))
 	var head snapshotHead
 	if err := lines.Decode(&head); err != nil {
 		return posture.Snapshot{}, fmt.Errorf("%w: %w", ErrSnapshot, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,6 +69,7 @@ func build(t *testing.T) string {
 type seen struct {
 	mu   sync.Mutex
 	from map[string]*strings.Builder
+	next chan struct{} // closed by the next line
 }
 
 func (s *seen) each(from string, line []byte) {
@@ -81,6 +83,33 @@ func (s *seen) each(from string, line []byte) {
 	}
 	s.from[from].Write(line)
 	s.from[from].WriteByte('\n')
+	if s.next != nil {
+		close(s.next)
+		s.next = nil
+	}
+}
+
+// await is the first line of a function that has all of these texts.
+func (s *seen) await(ctx context.Context, t *testing.T, from string, texts ...string) string {
+	t.Helper()
+	for {
+		s.mu.Lock()
+		if s.next == nil {
+			s.next = make(chan struct{})
+		}
+		next := s.next
+		s.mu.Unlock()
+		for line := range strings.Lines(s.of(from)) {
+			if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+				return line
+			}
+		}
+		select {
+		case <-next:
+		case <-ctx.Done():
+			t.Fatalf("%s never says %q: %v\n%s", from, texts, context.Cause(ctx), s.of(from))
+		}
+	}
 }
 
 func (s *seen) of(from string) string {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,7 +182,7 @@ func sleeper(pause func(context.Context, time.Duration) error) func(context.Cont
 // people is the snapshot that readiness-report keeps, without policies. The text says why
 // there is none that could be judged by.
 func (m *MethodPolicy) people(ctx context.Context, g guarding) (s posture.Snapshot, stale string, err error) {
-	const makes = "; readiness-report makes one (mfaflow doctor says how it is), then release the hold"
+	const makes = "; readiness-report makes one with every report, and so does mfaflow readiness with the same MFAFLOW_REPORTS_URL; release the hold then"
 	s, err = readiness.ReadSnapshot(ctx, g)
 	switch {
 	case errors.Is(err, readiness.ErrNoFile):
@@ -225,9 +226,12 @@ func (m *MethodPolicy) seek(ctx context.Context, e event.Event, memory ledger.Po
 	if err != nil {
 		return nil, err
 	}
+	var meanwhile []string
 	for _, r := range runs {
 		switch {
-		case memory.Begun == "" || r.Plan.Digest != memory.Begun || r.SupersededBy != "":
+		case memory.Begun == "" || r.Plan.Digest != memory.Begun:
+		case r.SupersededBy != "":
+			meanwhile = append(meanwhile, "the run "+r.SupersededBy+" took the place of what the event had begun")
 		case r.UndoneBy != "":
 			return &sought{change: plan.PolicyChange{Ended: "applied as run " + r.ID + ", which was taken back as " + r.UndoneBy}}, nil
 		case !r.Open():
@@ -254,12 +258,12 @@ func (m *MethodPolicy) seek(ctx context.Context, e event.Event, memory ledger.Po
 	} else if err != nil {
 		return nil, err
 	}
-	c := plan.PolicyChange{Digest: p.Digest, Steps: titles(p)}
-	for _, r := range p.Refusals {
+	c := plan.PolicyChange{Digest: p.Digest, Steps: titles(p), Concerns: meanwhile}
+	for _, r := range joined(p.Refusals) {
 		if r.Acceptable {
-			c.Concerns = append(c.Concerns, inWords(r))
+			c.Concerns = append(c.Concerns, r.inWords())
 		} else {
-			c.Refusals = append(c.Refusals, inWords(r)+"; "+r.WayOut)
+			c.Refusals = append(c.Refusals, r.inWords()+"; "+r.WayOut)
 		}
 	}
 	for _, w := range p.Warnings {
@@ -293,23 +297,57 @@ func titles(p policy.Plan) (list []string) {
 	return list
 }
 
-// oneLine is an error over several lines, as details of holds and dead letters are.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine is an error over several lines as details of holds and dead letters are: what a
+// broker keeps of a reason has an end (Service Bus quotas, 4096 characters).
+func oneLine(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
+	return text
+}
 
-// inWords is a refusal without names.
-func inWords(r policy.Refusal) string {
+const maxReason = 1024
+
+// refused is why a plan is refused, over all steps of which the same is to be said.
+type refused struct {
+	policy.Refusal
+	steps  []string
+	people map[identity.UserID]bool
+}
+
+// joined are the refusals, each code once, in their order.
+func joined(list []policy.Refusal) (out []*refused) {
+	for _, r := range list {
+		i := slices.IndexFunc(out, func(o *refused) bool { return o.Code == r.Code && o.Detail == r.Detail && o.Acceptable == r.Acceptable })
+		if i < 0 {
+			i = len(out)
+			out = append(out, &refused{Refusal: r, people: map[identity.UserID]bool{}})
+		}
+		if r.Step > 0 {
+			out[i].steps = append(out[i].steps, fmt.Sprint(r.Step))
+		}
+		for _, id := range r.People {
+			out[i].people[id] = true
+		}
+	}
+	return out
+}
+
+// inWords names nobody.
+func (r *refused) inWords() string {
 	text := string(r.Code) + ": " + r.Code.Title()
-	if r.Step > 0 {
-		text += fmt.Sprintf(", step %d", r.Step)
-	}
-	if r.Detail != "" {
-		text += ", " + r.Detail
-	}
-	switch n := len(r.People); {
+	switch n := len(r.people); {
 	case n == 1:
 		text += " (1 person)"
 	case n > 1:
 		text += fmt.Sprintf(" (%d people)", n)
+	}
+	if len(r.steps) > 0 {
+		text += ", step " + strings.Join(r.steps, ", ")
+	}
+	if r.Detail != "" {
+		text += ", " + r.Detail
 	}
 	return text
 }

@@ -51,3 +51,16 @@ run "ids_of_another_version" {
 
   expect_failures = [var.client_ids]
 }
+
+run "events_may_change_the_policy" {
+  command = plan
+
+  variables {
+    method_policy = true
+  }
+
+  assert {
+    condition     = [for key in keys(azuread_app_role_assignment.this) : key if endswith(key, "Policy.ReadWrite.AuthenticationMethod")] == ["identity-worker Policy.ReadWrite.AuthenticationMethod"]
+    error_message = "The worker alone is granted what changes the authentication methods policy."
+  }
+}

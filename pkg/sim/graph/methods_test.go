@@ -262,7 +262,7 @@ func TestRequirements(t *testing.T) {
 	if a := s.worker("GET", path, nil).want(t, 200, ""); a.body["perUserMfaState"] != "disabled" {
 		t.Errorf("state %v", a.body["perUserMfaState"])
 	}
-	s.worker("PATCH", path, `{"perUserMfaState":"enforced"}`).want(t, 403, "accessDenied")
+	s.as("event-replay", "PATCH", path, `{"perUserMfaState":"enforced"}`).want(t, 403, "accessDenied")
 	s.as("tenant-administrator", "PATCH", path, `{"perUserMfaState":"enforced"}`).want(t, 204, "")
 	s.as("tenant-administrator", "PATCH", path, `{"perUserMfaState":"maybe"}`).want(t, 400, "badRequest")
 	if u, _ := s.User(sixMethods); u.PerUserMFA != "enforced" {

@@ -26,7 +26,7 @@ func TestPassPolicy(t *testing.T) {
 	}
 
 	const typ = `"@odata.type":"#microsoft.graph.temporaryAccessPassAuthenticationMethodConfiguration"`
-	s.worker("PATCH", configurations+"/temporaryAccessPass", `{`+typ+`,"state":"disabled"}`).want(t, 403, "AccessDenied")
+	s.as("event-replay", "PATCH", configurations+"/temporaryAccessPass", `{`+typ+`,"state":"disabled"}`).want(t, 403, "AccessDenied")
 	for name, tc := range map[string]struct {
 		body   string
 		status int
