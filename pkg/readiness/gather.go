@@ -229,6 +229,7 @@ func (g *gathering) plan() {
 		return s
 	}
 	add(one("organization", posture.FactTenant, t.Organization, func(o posture.Tenant) { g.s.Tenant = o }))
+	g.steps[0].apply = chain(g.steps[0].apply, g.planFederations)
 	count := add(one("count of people", posture.FactTenant, t.CountUsers, func(n int) { g.total = n }))
 	count.required = true
 	people := add(list("people", posture.FactTenant, t.People, g.meet))
@@ -264,6 +265,16 @@ func (g *gathering) plan() {
 	add(list("Conditional Access policies", posture.FactConditional, t.ConditionalPolicies, func(items []posture.ConditionalPolicy) {
 		p.Conditional = append(p.Conditional, items...)
 	}))
+	p.Guests = posture.GuestTrust{Default: posture.Unknown}
+	add(one("trust in MFA of guests", posture.FactGuestTrust, t.GuestTrust, func(a posture.Answer) { p.Guests.Default = a }))
+	add(list("trust in MFA of partners", posture.FactGuestTrust, t.PartnerTrusts, func(items []PartnerTrust) {
+		for _, x := range items {
+			if p.Guests.Partners == nil {
+				p.Guests.Partners = map[string]posture.Answer{}
+			}
+			p.Guests.Partners[x.Tenant] = x.Counts
+		}
+	}))
 	add(list("role definitions", posture.FactRoles, t.RoleDefinitions, func(items []Named) {
 		for _, r := range items {
 			g.s.Roles[r.ID] = r.Name
@@ -282,6 +293,20 @@ func (g *gathering) plan() {
 		}
 	}
 	last.apply = chain(last.apply, g.planLastSignIns)
+}
+
+// planFederations asks whose MFA counts of each domain that is federated.
+func (g *gathering) planFederations() {
+	for _, domain := range g.s.Tenant.Federated {
+		g.steps = append(g.steps, one("federation of "+domain, posture.FactFederation, func(ctx context.Context) (posture.FederatedMFA, error) {
+			return g.Tenant.Federation(ctx, domain)
+		}, func(f posture.FederatedMFA) {
+			if g.s.Policies.Federation == nil {
+				g.s.Policies.Federation = map[string]posture.FederatedMFA{}
+			}
+			g.s.Policies.Federation[domain] = f
+		}))
+	}
 }
 
 // chain applies a step and then does what depends on it.
