@@ -77,12 +77,49 @@ func sampleReading(t *testing.T) *reading {
 	return newReading(t, tenant)
 }
 
+// elsewhere adds people who prove who they are elsewhere, and have registered nothing here:
+// at the identity provider of a federated domain, whose MFA counts, is left to it, is
+// rejected, or is nothing that anybody has set; and with Google.
+func elsewhere(tenant *graphsim.Tenant) *graphsim.Tenant {
+	for i, x := range []struct{ domain, behaviour string }{
+		{"works", "acceptIfMfaDoneByFederatedIdp"}, {"labs", "enforceMfaByFederatedIdp"}, {"depot", "rejectMfaByFederatedIdp"}, {"garage", ""},
+	} {
+		domain := x.domain + "." + tenant.Domains[0]
+		tenant.Domains = append(tenant.Domains, domain)
+		tenant.Policies.Federations = append(tenant.Policies.Federations, graphsim.Federation{Domain: domain, MFABehaviour: x.behaviour})
+		for k := range 2 { // of whom the identity provider asks one
+			tenant.Users = append(tenant.Users, &graphsim.User{
+				ID: fmt.Sprintf("18000000-0000-4000-8000-%012d", 10*i+k), UserPrincipalName: fmt.Sprintf("%s%d@%s", x.domain, k, domain), DisplayName: x.domain,
+				UserType: "Member", AccountEnabled: true, FederatedMFA: k == 0, CreatedDateTime: &t0,
+			})
+		}
+	}
+	tenant.Users = append(tenant.Users, &graphsim.User{
+		ID: "18000000-0000-4000-8000-000000000100", UserPrincipalName: "maya.levy_mail.example#EXT#@" + tenant.Domains[0], DisplayName: "Maya Levy", UserType: "Guest",
+		CreationType: "Invitation", ExternalUserState: "Accepted", IdentityIssuer: "google.com", AccountEnabled: true, CreatedDateTime: &t0,
+	})
+	return tenant
+}
+
+func elsewhereReading(t *testing.T, change func(*graphsim.Tenant)) *reading {
+	t.Helper()
+	tenant, err := graphsim.SampleTenant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere(tenant)
+	if change != nil {
+		change(tenant)
+	}
+	return newReading(t, tenant)
+}
+
 var now2026 = posture.Question{At: t0, Phase: posture.Phase2}
 
 // Who is planted in the sample tenant, and why: everybody who is not fine, or is to be
 // looked into, is in this table, and nobody else.
 func TestReadinessNamesThePeoplePlanted(t *testing.T) {
-	s := sampleReading(t).snapshot(t)
+	s := elsewhereReading(t, nil).snapshot(t)
 	if len(s.Gaps) > 0 {
 		t.Fatalf("%+v", s.Gaps)
 	}
@@ -98,6 +135,8 @@ func TestReadinessNamesThePeoplePlanted(t *testing.T) {
 	blank := finding{posture.Prompted, posture.Prompted, nil, []posture.Code{posture.NoMethod, posture.ByPolicy, posture.CanRegister}}
 	gone := finding{posture.OutOfScope, posture.OutOfScope, nil, []posture.Code{posture.AccountDisabled}}
 	phones := finding{posture.Fine, posture.Fine, []posture.Mark{posture.PhoneOnly}, []posture.Code{posture.ByPolicy}}
+	may := finding{posture.Prompted, posture.Fine, nil, []posture.Code{posture.FederatedSignIn, posture.ByPolicy, posture.CanRegister}}
+	own := finding{posture.Prompted, posture.Prompted, nil, []posture.Code{posture.FederatedSignIn, posture.NoMethod, posture.ByPolicy}}
 	want := map[string]finding{
 		// a break-glass account without a phishing-resistant method, beside two that have a key
 		"emergency3": {posture.Fine, posture.Fine, []posture.Mark{posture.WeakBreakGlass}, []posture.Code{posture.EmergencyAccount, posture.ByEnforcement, posture.Excluded}},
@@ -112,8 +151,14 @@ func TestReadinessNamesThePeoplePlanted(t *testing.T) {
 		// what is registered is forbidden
 		"pavel.dvorak": {posture.Prompted, posture.Prompted, nil, []posture.Code{posture.MethodsForbidden, posture.NoMethod, posture.ByPolicy}},
 		// a guest whom no policy of the tenant covers, at the portal; and one whom a policy covers
-		"rosa.blom_auditors.example#EXT#":    {posture.Prompted, posture.Fine, nil, []posture.Code{posture.Excluded, posture.ByEnforcement, posture.HomeTenant}},
-		"fabrice.morel_partner.example#EXT#": {posture.Prompted, posture.Fine, nil, []posture.Code{posture.ByPolicy, posture.HomeTenant}},
+		"rosa.blom_auditors.example#EXT#":    {posture.Prompted, posture.Prompted, nil, []posture.Code{posture.Excluded, posture.ByEnforcement, posture.HomeNotTrusted}},
+		"fabrice.morel_partner.example#EXT#": {posture.Prompted, posture.Prompted, nil, []posture.Code{posture.ByPolicy, posture.HomeNotTrusted}},
+		"maya.levy_mail.example#EXT#":        {posture.Prompted, posture.Prompted, nil, []posture.Code{posture.ByPolicy, posture.HomeNotTrusted}},
+		// whose identity provider may have asked, also where nobody set whether that counts;
+		// those of labs, where it always does, are fine
+		"works0": may, "works1": may, "garage0": may, "garage1": may,
+		// whose identity provider does not count
+		"depot0": own, "depot1": own,
 		// excluded by a group in a group, and covered by a report-only policy alone
 		"sofia.petrova": {posture.OutOfScope, posture.OutOfScope, nil, []posture.Code{posture.Excluded, posture.NoMethod}},
 		"milan.horvat":  {posture.OutOfScope, posture.OutOfScope, []posture.Mark{posture.ReportOnlyCover}, []posture.Code{posture.ReportOnly, posture.Excluded}},
@@ -157,6 +202,90 @@ func TestReadinessNamesThePeoplePlanted(t *testing.T) {
 	}
 }
 
+// Whether what guests do at home counts depends on a setting for all, and on one for their
+// own tenant, which nobody tells.
+func TestReadinessOfGuests(t *testing.T) {
+	yes, no := true, false
+	elsewhereOnly := []graphsim.Partner{{TenantID: "70000000-0000-4000-8000-000000000003", TrustMFA: &yes}}
+	type both struct{ Verdict, AtBest posture.Verdict }
+	fine, here, open := both{posture.Fine, posture.Fine}, both{posture.Prompted, posture.Prompted}, both{posture.Prompted, posture.Fine}
+	for name, c := range map[string]struct {
+		trust    bool
+		partners []graphsim.Partner
+		denied   string
+		guest    both
+		google   both
+	}{
+		"trusted":                           {trust: true, guest: fine, google: here},
+		"not trusted":                       {guest: here, google: here},
+		"a partner inherits":                {trust: true, partners: []graphsim.Partner{{TenantID: "70000000-0000-4000-8000-000000000001"}}, guest: fine, google: here},
+		"a partner has the same":            {trust: true, partners: elsewhereOnly, guest: fine, google: here},
+		"a partner is trusted":              {partners: elsewhereOnly, guest: open, google: here},
+		"the guest's is not":                {trust: true, partners: []graphsim.Partner{{TenantID: "70000000-0000-4000-8000-000000000001", TrustMFA: &no}}, guest: open, google: here},
+		"the setting may not be read":       {trust: true, denied: "/policies/crossTenantAccessPolicy/default", guest: open, google: here},
+		"those of partners may not be read": {trust: true, denied: "/policies/crossTenantAccessPolicy/partners", guest: open, google: here},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := elsewhereReading(t, func(tenant *graphsim.Tenant) {
+				tenant.Policies.TrustGuestMFA, tenant.Policies.Partners = c.trust, c.partners
+			})
+			if c.denied != "" {
+				if _, err := r.tenant.AddFault(graphsim.Fault{Path: c.denied, Kind: graphsim.FaultStatus, Status: 403, Code: "Authorization_RequestDenied", Count: -1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := r.snapshot(t)
+			report, err := readiness.NewReport(s, now2026, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range report.People {
+				want := c.guest
+				switch {
+				case strings.HasPrefix(p.UserPrincipalName, "maya.levy"):
+					want = c.google
+				case !strings.HasPrefix(p.UserPrincipalName, "fabrice.morel"):
+					continue
+				}
+				if got := (both{p.Verdict, p.AtBest}); got != want {
+					t.Errorf("%s: %v, want %v: %+v", p.UserPrincipalName, got, want, p.Reasons)
+				}
+			}
+			told := slices.ContainsFunc(report.Notes, func(n posture.Note) bool {
+				return n.Code == posture.GapNote && n.About == string(posture.FactGuestTrust) && strings.Contains(n.Detail, "Policy.Read.All")
+			})
+			if told != (c.denied != "") {
+				t.Errorf("%+v", report.Notes)
+			}
+		})
+	}
+}
+
+// A federation that may not be read leaves open what its people answer with, and the report
+// says which permission is missing.
+func TestReadinessOfAFederationThatMayNotBeRead(t *testing.T) {
+	r := elsewhereReading(t, func(tenant *graphsim.Tenant) {
+		for _, a := range tenant.Apps {
+			a.Permissions = slices.DeleteFunc(a.Permissions, func(p string) bool { return p == "Domain.Read.All" })
+		}
+	})
+	s := r.snapshot(t)
+	report, err := readiness.NewReport(s, now2026, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range report.People {
+		if strings.HasPrefix(p.UserPrincipalName, "labs") && (p.Verdict != posture.Prompted || p.AtBest != posture.Fine || !p.Has(posture.FactMissing)) {
+			t.Errorf("%+v", p)
+		}
+	}
+	if !slices.ContainsFunc(report.Notes, func(n posture.Note) bool {
+		return n.Code == posture.GapNote && strings.Contains(n.Detail, "Domain.Read.All")
+	}) {
+		t.Errorf("%+v", report.Notes)
+	}
+}
+
 // The simulator judges sign-ins by itself, from Microsoft's pages and without our code.
 // What it says of everybody lies between our best and our worst.
 func TestReadinessAgreesWithTheTenant(t *testing.T) {
@@ -169,7 +298,15 @@ func TestReadinessAgreesWithTheTenant(t *testing.T) {
 		t.Policies.ConditionalAccess, t.Policies.SecurityDefaults.IsEnabled = nil, true
 	}
 	bare := func(t *graphsim.Tenant) { t.Policies.ConditionalAccess = nil }
-	for change, apply := range map[string]func(*graphsim.Tenant){"as it is": func(*graphsim.Tenant) {}, "all policies enforced": enforceAll, "security defaults": defaults, "no policies": bare} {
+	trusting := func(t *graphsim.Tenant) {
+		enforceAll(t)
+		t.Policies.TrustGuestMFA = true
+	}
+	for change, apply := range map[string]func(*graphsim.Tenant){"as it is": func(*graphsim.Tenant) {}, "all policies enforced": enforceAll, "security defaults": defaults, "no policies": bare, "guests are trusted": trusting,
+		"security defaults, guests are trusted": func(t *graphsim.Tenant) {
+			defaults(t)
+			t.Policies.TrustGuestMFA = true
+		}} {
 		for seed := range uint64(4) {
 			t.Run(fmt.Sprintf("%s, seed %d", change, seed), func(t *testing.T) {
 				tenant, err := graphsim.SampleTenant()
@@ -179,7 +316,7 @@ func TestReadinessAgreesWithTheTenant(t *testing.T) {
 				if seed > 0 {
 					tenant = graphsim.Generate(graphsim.GenerateOptions{Users: 400, Seed: seed, Now: t0})
 				}
-				apply(tenant)
+				apply(elsewhere(tenant))
 				reading := newReading(t, tenant)
 				s := reading.snapshot(t)
 				e, err := posture.Evaluate(s, now2026)

@@ -108,6 +108,9 @@ var (
 	readGroup           = operation{name: "read group", class: classDirectory, permission: "GroupMember.Read.All"}
 	listMembers         = operation{name: "list members of a group", resumes: true, class: classDirectory, permission: "GroupMember.Read.All"}
 	listPrincipals      = operation{name: "list service principals", impersonal: true, resumes: true, class: classDirectory, permission: "Application.Read.All"}
+	readGuestTrust      = operation{name: "read cross-tenant access", impersonal: true, class: classDirectory, permission: "Policy.Read.All"}
+	listPartners        = operation{name: "list cross-tenant partners", impersonal: true, resumes: true, class: classDirectory, permission: "Policy.Read.All"}
+	readFederation      = operation{name: "read federation of domain", class: classDirectory, permission: "Domain.Read.All"}
 	readDefaults        = operation{name: "read security defaults", impersonal: true, class: classDirectory, permission: "Policy.Read.All"}
 	listStrengths       = operation{name: "list authentication strengths", impersonal: true, resumes: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}
 	readMethodsPolicy   = operation{name: "read methods policy", impersonal: true, class: classDirectory, permission: "Policy.Read.AuthenticationMethod"}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"mfaflow/pkg/graph"
 	"mfaflow/pkg/identity"
@@ -211,5 +213,38 @@ func TestPerUserStatesInABatch(t *testing.T) {
 		if (state == posture.PerUserDisabled) != (id == unlucky) {
 			t.Errorf("%s is %s", id, state)
 		}
+	}
+}
+
+// What a rollout stops for are sign-ins that ended over MFA, and not the steps of one that
+// goes on, nor what has nothing to do with it.
+func TestMFAFailures(t *testing.T) {
+	c, s := report(t, func(people *sim.Tenant) { people.Behaviour.ReportDelay = 0 })
+	since := time.Now().Add(-time.Hour).Truncate(time.Second)
+	const marek = "10000000-0000-4000-8000-000000000016"
+	for i, code := range []int{0, 50053, 50055, 50057, 50072, 50074, 50076, 50079, 50088, 50126, 50140, 50158, 53000, 53003, 53004, 53010, 53011, 500121, 530035} {
+		at := since.Add(time.Duration(i) * time.Second)
+		if _, err := s.AddSignIn(sim.SignIn{User: marek, Code: code, Time: &at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := since.Add(-time.Second)
+	if _, err := s.AddSignIn(sim.SignIn{User: marek, Code: 500121, Time: &before}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.MFAFailures(t.Context(), since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []int
+	for _, f := range list {
+		codes = append(codes, f.Code)
+		if f.User != marek || f.At.Before(since) {
+			t.Errorf("%+v", f)
+		}
+	}
+	slices.Sort(codes)
+	if want := []int{50088, 53003, 53004, 53010, 500121, 530035}; !slices.Equal(codes, want) {
+		t.Errorf("%v, want %v", codes, want)
 	}
 }

@@ -53,7 +53,7 @@ func parseOne[W, T any](body []byte, convert func(W) (T, bool)) (T, bool) {
 
 // Organization is the tenant itself. CreatedAt is zero when Graph does not tell.
 func (c *Client) Organization(ctx context.Context) (posture.Tenant, error) {
-	p, err := readList(ctx, c, readTenant, whole("/organization", "id,displayName,createdDateTime"), "", organization)
+	p, err := readList(ctx, c, readTenant, whole("/organization", "id,displayName,createdDateTime,verifiedDomains"), "", organization)
 	if err != nil {
 		return posture.Tenant{}, err
 	}
@@ -67,17 +67,86 @@ type wireOrganization struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"displayName"`
 	CreatedAt *time.Time `json:"createdDateTime"`
+	Domains   []struct {
+		Name string `json:"name"`
+		Type string `json:"type"`
+	} `json:"verifiedDomains"`
 }
 
 func organization(w wireOrganization) (t posture.Tenant, keep, ok bool) {
 	id, ok := objectID(w.ID)
-	return posture.Tenant{ID: id, DisplayName: w.Name, CreatedAt: moment(w.CreatedAt)}, ok, ok
+	t = posture.Tenant{ID: id, DisplayName: w.Name, CreatedAt: moment(w.CreatedAt)}
+	for _, d := range w.Domains {
+		if strings.EqualFold(d.Type, "Federated") {
+			t.Federated = append(t.Federated, strings.ToLower(d.Name))
+		}
+	}
+	slices.Sort(t.Federated)
+	return t, ok, ok
+}
+
+// Federation is whose MFA counts of the people of a federated domain. A domain without a
+// configuration of its own, as below another one that is federated, has none that is set.
+func (c *Client) Federation(ctx context.Context, domain string) (posture.FederatedMFA, error) {
+	if strings.Trim(domain, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" || domain == "" {
+		return "", readFederation.refuse("a domain has letters that no domain has")
+	}
+	p, err := readList(ctx, c, readFederation, query{path: versionOne + "/domains/" + domain + "/federationConfiguration"}, "", federation)
+	if errors.Is(err, identity.ErrNotFound) || err == nil && len(p.Items) == 0 {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return p.Items[0], nil
+}
+
+func federation(w struct {
+	Behaviour *string `json:"federatedIdpMfaBehavior"`
+}) (f posture.FederatedMFA, keep, ok bool) {
+	if w.Behaviour != nil {
+		f = posture.FederatedMFA(*w.Behaviour)
+	}
+	return f, true, true
+}
+
+// GuestTrust is whether the MFA of other tenants counts, unless there is another setting for
+// one.
+func (c *Client) GuestTrust(ctx context.Context) (posture.Answer, error) {
+	return readOne(ctx, c, readGuestTrust, query{path: versionOne + "/policies/crossTenantAccessPolicy/default"}, func(w wireTrust) (posture.Answer, bool) {
+		if w.Trust == nil {
+			return posture.Unknown, true
+		}
+		return answer(w.Trust.MFA), true
+	})
+}
+
+// PartnerTrusts is one page of the tenants for which there is another setting. What is null
+// there is inherited (crossTenantAccessPolicyConfigurationPartner).
+func (c *Client) PartnerTrusts(ctx context.Context, link string) (sweep.Page[readiness.PartnerTrust], error) {
+	q := query{path: versionOne + "/policies/crossTenantAccessPolicy/partners", params: url.Values{"$select": {"tenantId,inboundTrust"}}}
+	return readList(ctx, c, listPartners, q, link, partnerTrust)
+}
+
+type wireTrust struct {
+	Tenant string `json:"tenantId"`
+	Trust  *struct {
+		MFA *bool `json:"isMfaAccepted"`
+	} `json:"inboundTrust"`
+}
+
+func partnerTrust(w wireTrust) (p readiness.PartnerTrust, keep, ok bool) {
+	id, ok := objectID(w.Tenant)
+	if !ok || w.Trust == nil || w.Trust.MFA == nil {
+		return p, false, ok
+	}
+	return readiness.PartnerTrust{Tenant: id, Counts: answer(w.Trust.MFA)}, true, true
 }
 
 // People is one page of all user objects. What the report and the log say of them is not
 // among it.
 func (c *Client) People(ctx context.Context, link string) (sweep.Page[posture.Person], error) {
-	q := whole("/users", "id,userPrincipalName,displayName,department,accountEnabled,userType,creationType,externalUserState,onPremisesSyncEnabled,createdDateTime")
+	q := whole("/users", "id,userPrincipalName,displayName,department,accountEnabled,userType,creationType,externalUserState,onPremisesSyncEnabled,createdDateTime,identities")
 	return readList(ctx, c, listUsers, q, link, person)
 }
 
@@ -92,6 +161,29 @@ type wirePerson struct {
 	External     string     `json:"externalUserState"`
 	Synced       *bool      `json:"onPremisesSyncEnabled"`
 	CreatedAt    *time.Time `json:"createdDateTime"`
+	Identities   []struct {
+		Type   string `json:"signInType"`
+		Issuer string `json:"issuer"`
+	} `json:"identities"`
+}
+
+// homeTenant is whether the credentials are in another tenant of Entra. Its domain is
+// documented as the issuer, and ExternalAzureAD observed; other issuers are documented by
+// name (objectIdentity).
+func (w wirePerson) homeTenant() posture.Answer {
+	for _, i := range w.Identities {
+		if i.Type != "federated" {
+			continue
+		}
+		switch issuer := strings.ToLower(i.Issuer); {
+		case slices.Contains([]string{"google.com", "facebook.com", "apple.com", "mail", "phone", "microsoftaccount", "live.com"}, issuer):
+			return posture.No
+		case issuer == "externalazuread" || strings.Contains(issuer, ".") && !strings.ContainsAny(issuer, ":/"):
+			return posture.Yes
+		}
+		break
+	}
+	return posture.Unknown
 }
 
 // person translates a user. Null where Graph always has a value means that the app may not
@@ -113,8 +205,12 @@ func person(w wirePerson) (p posture.Person, keep, ok bool) {
 	case member:
 		kind = posture.Member
 	}
+	home := posture.Answer("")
+	if kind.External() {
+		home = w.homeTenant()
+	}
 	return posture.Person{
-		ID: identity.UserID(id), UserPrincipalName: w.Principal, DisplayName: w.Name, Department: w.Department, Kind: kind,
+		HomeTenant: home, ID: identity.UserID(id), UserPrincipalName: w.Principal, DisplayName: w.Name, Department: w.Department, Kind: kind,
 		Enabled: *w.Enabled, Synced: flag(w.Synced), CreatedAt: moment(w.CreatedAt), PerUserMFA: posture.PerUserUnknown,
 	}, true, true
 }

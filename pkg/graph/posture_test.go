@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,71 @@ func TestConditionalPolicies(t *testing.T) {
 		t.Errorf("%v %+v", got.Clients, got.Locations)
 	case !got.Grant.All || got.Grant.Others != 1 || got.Grant.Strength != "00000000-0000-0000-0000-000000000004":
 		t.Errorf("%+v", got.Grant)
+	}
+}
+
+// Where people prove who they are: by the issuer of their identity, the trust in other
+// tenants, and the federation of their domain.
+func TestElsewhere(t *testing.T) {
+	yes, no := true, false
+	c, s := report(t, func(people *sim.Tenant) {
+		people.Domains = append(people.Domains, "Labs.contoso.example", "depot.contoso.example")
+		people.Policies.Federations = []sim.Federation{{Domain: "Labs.contoso.example", MFABehaviour: "rejectMfaByFederatedIdp"}, {Domain: "depot.contoso.example"}}
+		people.Policies.TrustGuestMFA = true
+		people.Policies.Partners = []sim.Partner{
+			{TenantID: "70000000-0000-4000-8000-00000000000A", TrustMFA: &no}, {TenantID: "70000000-0000-4000-8000-00000000000b"}, {TenantID: "70000000-0000-4000-8000-00000000000c", TrustMFA: &yes},
+		}
+		for _, u := range people.Users {
+			if strings.HasPrefix(u.UserPrincipalName, "fabrice.morel_") {
+				u.HomeTenant, u.IdentityIssuer = "", "google.com"
+			}
+		}
+	})
+	tenant, err := c.Organization(t.Context())
+	if err != nil || !slices.Equal(tenant.Federated, []string{"depot.contoso.example", "labs.contoso.example"}) {
+		t.Errorf("%+v, %v", tenant, err)
+	}
+	for domain, want := range map[string]posture.FederatedMFA{"labs.contoso.example": posture.RejectFederatedMFA, "depot.contoso.example": "", "below.labs.contoso.example": ""} {
+		if f, err := c.Federation(t.Context(), domain); err != nil || f != want {
+			t.Errorf("%s: %q, %v", domain, f, err)
+		}
+	}
+	if _, err := c.Federation(t.Context(), "../users"); err == nil {
+		t.Error("a path is no domain")
+	}
+	if a, err := c.GuestTrust(t.Context()); err != nil || a != posture.Yes {
+		t.Errorf("%s, %v", a, err)
+	}
+	p, err := c.PartnerTrusts(t.Context(), "")
+	if want := []readiness.PartnerTrust{{Tenant: "70000000-0000-4000-8000-00000000000a", Counts: posture.No}, {Tenant: "70000000-0000-4000-8000-00000000000c", Counts: posture.Yes}}; err != nil || !slices.Equal(p.Items, want) {
+		t.Errorf("%+v, %v", p.Items, err)
+	}
+	people, err := c.People(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	homes := map[string]posture.Answer{}
+	for _, x := range people.Items {
+		if name, _, _ := strings.Cut(x.UserPrincipalName, "_"); x.Kind.External() {
+			homes[name] = x.HomeTenant
+		} else if x.HomeTenant != "" {
+			t.Errorf("%+v", x)
+		}
+	}
+	if homes["fabrice.morel"] != posture.No || homes["rosa.blom"] != posture.Yes {
+		t.Errorf("%v", homes)
+	}
+	for what, err := range map[string]func() error{
+		"/policies/crossTenantAccessPolicy/default":  func() error { _, err := c.GuestTrust(t.Context()); return err },
+		"/policies/crossTenantAccessPolicy/partners": func() error { _, err := c.PartnerTrusts(t.Context(), ""); return err },
+		"/domains/*/federationConfiguration":         func() error { _, err := c.Federation(t.Context(), "labs.contoso.example"); return err },
+	} {
+		if _, err := s.AddFault(sim.Fault{Path: what, Kind: sim.FaultStatus, Status: 403, Code: "Authorization_RequestDenied", Count: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := err(); !errors.Is(err, identity.ErrForbidden) || !strings.Contains(err.Error(), ".Read.All") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 

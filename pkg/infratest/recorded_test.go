@@ -15,6 +15,7 @@ import (
 
 	"mfaflow/pkg/operate"
 	"mfaflow/pkg/operateapi"
+	simgraph "mfaflow/pkg/sim/graph"
 	"mfaflow/pkg/sim/lambda"
 	"mfaflow/pkg/stack"
 )
@@ -204,6 +205,11 @@ func play(t *testing.T) recorded {
 // report makes a report of readiness, which no story waits for.
 func report(t *testing.T, s *stack.Stack, bootstrap string) {
 	t.Helper()
+	// Whose MFA counts of a federated domain is asked of tenants that have one.
+	s.Graph.Mutate(func(t *simgraph.Tenant) {
+		t.Domains = append(t.Domains, "works."+t.Domains[0])
+		t.Policies.Federations = []simgraph.Federation{{Domain: "works." + t.Domains[0]}}
+	})
 	pairs, err := s.Environment("readiness-report")
 	if err != nil {
 		t.Fatal(err)

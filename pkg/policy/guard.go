@@ -269,7 +269,8 @@ func gaps(s posture.Snapshot, needs map[posture.Fact]bool, steps bool) []Refusal
 		switch g.Fact {
 		case posture.FactTenant, posture.FactPrincipals: // nothing rests on them
 			continue
-		case posture.FactPerUserMFA, posture.FactLastSignIns, posture.FactSignIns, posture.FactBackground, posture.FactEligibleRoles:
+		case posture.FactPerUserMFA, posture.FactLastSignIns, posture.FactSignIns, posture.FactBackground, posture.FactEligibleRoles,
+			posture.FactGuestTrust, posture.FactFederation:
 			r.Acceptable = !needs[g.Fact]
 		default:
 		}

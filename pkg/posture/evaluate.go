@@ -149,6 +149,8 @@ type judgement struct {
 	// factors counts the registered methods that could serve, phones those among them.
 	factors, phones int
 	uncertain       bool
+	// elsewhere: Entra leaves MFA to the identity provider, and asks for no second factor.
+	elsewhere bool
 }
 
 func (j *judgement) because(r Reason) {
@@ -230,6 +232,7 @@ func (j *judgement) means() {
 			j.usable = append(j.usable, m)
 		}
 	}
+	j.federated()
 	if len(strange) > 0 {
 		j.uncertain = j.uncertain || j.mfa != Yes
 		j.because(Reason{Code: MethodsUnknown, Methods: strange})
@@ -245,6 +248,31 @@ func (j *judgement) means() {
 	if j.e.s.Policies.Methods.Methods == nil {
 		j.missing(FactMethodsPolicy)
 	}
+}
+
+// federated adds what the identity provider of the person's domain answers with.
+func (j *judgement) federated() {
+	s := j.e.s
+	_, domain, _ := strings.Cut(strings.ToLower(j.p.UserPrincipalName), "@")
+	if j.p.Kind.External() || !contains(s.Tenant.Federated, domain) {
+		return
+	}
+	behaviour, known := s.Policies.Federation[domain]
+	a := behaviour.answers()
+	detail := cmp.Or(string(behaviour), "not set")
+	if !known {
+		detail = "not known"
+		if j.mfa != Yes {
+			j.missing(FactFederation)
+		}
+	}
+	j.because(Reason{Code: FederatedSignIn, About: domain, Detail: detail})
+	j.modes[modePassword], j.modes[modeFederation] = Unknown, Yes
+	if a != No {
+		j.modes[modeFederated] = a
+		j.mfa = j.mfa.or(a)
+	}
+	j.elsewhere = a == Yes
 }
 
 // have is whether the person has a mode. What the report does not tell is unknown.
@@ -370,7 +398,7 @@ func (j *judgement) needs(a access) needs {
 		n.defaults, n.tenant = true, Yes
 		// Everybody registers; who has, and is no administrator, is asked when Microsoft
 		// finds it necessary, and always for Azure (Entra, security-defaults).
-		if a.other() && j.mfa == Yes && !slices.ContainsFunc(j.p.Roles, func(r Role) bool { return r.Active }) {
+		if a.other() && j.mfa.or(j.atHome()) != No && !slices.ContainsFunc(j.p.Roles, func(r Role) bool { return r.Active }) {
 			n.tenant = Unknown
 		}
 		j.because(Reason{Code: BySecurityDefaults})
@@ -487,11 +515,16 @@ func (j *judgement) outcome(a access, n needs, strict bool) Verdict {
 		return OutOfScope
 	case !can(a.attended):
 		return Blocked
-	case j.p.Kind.External() && !strict:
-		return Fine // with a method of the home tenant, if that is trusted
 	}
-	if j.p.Kind.External() && strict {
-		j.because(Reason{Code: HomeTenant})
+	if j.p.Kind.External() {
+		home := j.atHome()
+		if strict {
+			j.home(home)
+		}
+		// Whether what they do at home meets a strength nobody here knows.
+		if home == Yes && (!strict || len(n.strengths) == 0) || home != No && !strict {
+			return Fine
+		}
 	}
 	met := can(j.mfa)
 	var lacking []string
@@ -508,6 +541,30 @@ func (j *judgement) outcome(a access, n needs, strict bool) Verdict {
 		return Prompted
 	}
 	return Blocked
+}
+
+// atHome is whether the person answers with MFA of their home tenant.
+func (j *judgement) atHome() Answer {
+	switch {
+	case !j.p.Kind.External():
+		return No
+	case j.p.HomeTenant != No && j.e.s.Missing(FactGuestTrust):
+		return Unknown
+	default:
+		return j.e.s.Policies.Guests.counts(j.p.HomeTenant)
+	}
+}
+
+// home tells whether what somebody does at home counts.
+func (j *judgement) home(counts Answer) {
+	switch {
+	case counts == No:
+		j.because(Reason{Code: HomeNotTrusted})
+		return
+	case counts != Yes && j.e.s.Missing(FactGuestTrust):
+		j.missing(FactGuestTrust)
+	}
+	j.because(Reason{Code: HomeTenant})
 }
 
 // meets is whether the person has what a strength asks for.
@@ -564,7 +621,11 @@ func (j *judgement) registers(strengths []string, say bool) Answer {
 		found = found.or(allowed)
 	}
 	for _, s := range interrupt {
-		try(s, j.allows(s.configuration))
+		allowed := j.allows(s.configuration)
+		if j.elsewhere {
+			allowed = allowed.and(Unknown)
+		}
+		try(s, allowed)
 	}
 	// Entra's page on strengths says both that passkeys cannot be registered while a
 	// sign-in waits and that a strength may have them registered.
@@ -656,6 +717,10 @@ func (e *evaluator) notes() []Note {
 	}
 	if s.Policies.SecurityDefaults == Yes && enforced > 0 {
 		add(Note{Code: DefaultsAndPolicies, Count: enforced, Detail: "security defaults are on beside enforced Conditional Access policies, which Microsoft does not allow: what was read is of two moments, read again"})
+	}
+	for _, domain := range s.Tenant.Federated {
+		add(Note{Code: FederatedDomain, About: domain, Detail: "the people of " + domain + " sign in at another identity provider (federatedIdpMfaBehavior: " +
+			cmp.Or(string(s.Policies.Federation[domain]), "not set or not known") + "): whom it asks for MFA, and who is in a staged rollout of cloud authentication, the directory does not tell"})
 	}
 	if len(s.BreakGlass) == 0 {
 		add(Note{Code: NoBreakGlass, Detail: "no break-glass account is configured, so none is checked"})

@@ -47,7 +47,9 @@ const (
 	modeCertificate mode = "x509CertificateMultiFactor"
 	modePassOnce    mode = "temporaryAccessPassOneTime"
 	modePassMany    mode = "temporaryAccessPassMultiUse"
-	modeOther       mode = "" // serves MFA, and no strength that we can tell
+	modeFederated   mode = "federatedMultiFactor"
+	modeFederation  mode = "federatedSingleFactor" // in the place of the password
+	modeOther       mode = ""                      // serves MFA, and no strength that we can tell
 )
 
 // authenticatorApp is the configuration of the Authenticator app, whose codes it allows as

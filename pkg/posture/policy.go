@@ -11,6 +11,68 @@ type Policies struct {
 	// Strengths are the authentication strengths by id.
 	Strengths map[string]Strength `json:"strengths"`
 	Methods   MethodsPolicy       `json:"methods"`
+	// Guests is whether the MFA that guests do at home counts here.
+	Guests GuestTrust `json:"guests"`
+	// Federation says by domain, in lower case, whose MFA counts of people who sign in at
+	// another identity provider. A federated domain that is not here is unknown.
+	Federation map[string]FederatedMFA `json:"federation,omitempty"`
+}
+
+// GuestTrust is the inbound trust of cross-tenant access settings.
+type GuestTrust struct {
+	// Default is for tenants that have no setting of their own.
+	Default Answer `json:"default"`
+	// Partners are the settings of some tenants, by their ids. One that inherits the default
+	// is not among them.
+	Partners map[string]Answer `json:"partners,omitempty"`
+}
+
+// counts is whether the MFA of somebody's home tenant counts here. Which tenant that is the
+// directory does not tell (Graph, user and objectIdentity).
+func (t GuestTrust) counts(home Answer) Answer {
+	if home == No {
+		return No // trust is of other tenants of Entra alone
+	}
+	found := t.Default
+	for _, own := range t.Partners {
+		if own != found {
+			found = Unknown
+		}
+	}
+	if found == Yes {
+		return home
+	}
+	return found
+}
+
+// FederatedMFA is federatedIdpMfaBehavior as Graph spells it. The zero value is a domain
+// where it was never set: an older switch counts there, which Graph does not show, and without
+// that what AcceptFederatedMFA says.
+type FederatedMFA string
+
+// The behaviours (Graph, internalDomainFederation).
+const (
+	// AcceptFederatedMFA: MFA of the identity provider counts, and Entra asks when there was
+	// none.
+	AcceptFederatedMFA FederatedMFA = "acceptIfMfaDoneByFederatedIdp"
+	// EnforceFederatedMFA: Entra sends people back to the identity provider for it.
+	EnforceFederatedMFA FederatedMFA = "enforceMfaByFederatedIdp"
+	// RejectFederatedMFA: Entra asks always.
+	RejectFederatedMFA FederatedMFA = "rejectMfaByFederatedIdp"
+)
+
+// answers is whether the identity provider answers a demand for MFA. That it does for
+// everybody where a tenant leaves MFA to it is what that setting says; where it is merely
+// accepted nobody here knows whom it asks.
+func (f FederatedMFA) answers() Answer {
+	switch f {
+	case EnforceFederatedMFA:
+		return Yes
+	case RejectFederatedMFA:
+		return No
+	default:
+		return Unknown
+	}
 }
 
 // PolicyState is the state of a Conditional Access policy. The zero value is invalid.

@@ -86,6 +86,8 @@ type Tenant struct {
 	DisplayName string `json:"displayName"`
 	// CreatedAt is zero when it is not known.
 	CreatedAt time.Time `json:"createdAt"`
+	// Federated are the domains whose people sign in at another identity provider.
+	Federated []string `json:"federated,omitempty"`
 }
 
 // Fact names a part of the snapshot that may be missing. The zero value is invalid.
@@ -107,6 +109,8 @@ const (
 	FactMethodsPolicy    Fact = "methods-policy"
 	FactSecurityDefaults Fact = "security-defaults"
 	FactPrincipals       Fact = "service-principals"
+	FactGuestTrust       Fact = "cross-tenant-access"
+	FactFederation       Fact = "domain-federation"
 )
 
 // Gap is a fact that could not be read.
@@ -153,6 +157,9 @@ type Person struct {
 	Enabled           bool            `json:"enabled"`
 	Synced            bool            `json:"synced,omitempty"`
 	CreatedAt         time.Time       `json:"createdAt,omitzero"`
+	// HomeTenant is whether the credentials of an external person are in another tenant of
+	// Entra, and not with Google, a mailbox or the like.
+	HomeTenant Answer `json:"homeTenant,omitempty"`
 
 	Registration Registration `json:"registration"`
 	PerUserMFA   PerUserMFA   `json:"perUserMfa"`

@@ -67,6 +67,13 @@ func signIns(app string, interactive bool, protocol posture.Protocol) posture.Si
 	return posture.SignIns{AppID: app, Interactive: interactive, Protocol: protocol, First: today.AddDate(0, 0, -9), Last: today.AddDate(0, 0, -1), Count: 9, Succeeded: 9}
 }
 
+// federate has the person sign in at the identity provider of their domain.
+func federate(s *posture.Snapshot, p *posture.Person, behaviour posture.FederatedMFA) {
+	p.UserPrincipalName = "p@Labs.example"
+	s.Tenant.Federated = []string{"labs.example"}
+	s.Policies.Federation = map[string]posture.FederatedMFA{"labs.example": behaviour}
+}
+
 func TestVerdicts(t *testing.T) {
 	type edit = func(*posture.Snapshot, *posture.Person)
 	none := func(p *posture.Person) { p.Registration.Methods, p.Registration.Capable = nil, posture.No }
@@ -231,6 +238,56 @@ func TestVerdicts(t *testing.T) {
 				c.Include = posture.Selection{Guests: []string{"b2bCollaborationGuest"}}
 			})}
 		}, posture.Prompted, posture.Fine, []posture.Code{posture.ByPolicy, posture.HomeTenant}, nil},
+		"guest whose home is trusted": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			p.Kind, p.HomeTenant = posture.ExternalGuest, posture.Yes
+			s.Policies.Guests = posture.GuestTrust{Default: posture.Yes, Partners: map[string]posture.Answer{"a": posture.Yes}}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, nil)}
+		}, posture.Fine, posture.Fine, []posture.Code{posture.ByPolicy, posture.HomeTenant}, nil},
+		"guest whose home is trusted, and a strength": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			p.Kind, p.HomeTenant = posture.ExternalGuest, posture.Yes
+			s.Policies.Guests = posture.GuestTrust{Default: posture.Yes}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) { c.Grant = posture.Grant{Strength: phishing} })}
+		}, posture.Blocked, posture.Fine, []posture.Code{posture.StrengthNotMet, posture.HomeTenant}, nil},
+		"guest of nobody knows where": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			p.Kind, p.HomeTenant = posture.ExternalGuest, posture.Unknown
+			s.Policies.Guests = posture.GuestTrust{Default: posture.Yes}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, nil)}
+		}, posture.Prompted, posture.Fine, []posture.Code{posture.HomeTenant}, nil},
+		"guest whose home is not trusted": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			p.Kind, p.HomeTenant = posture.ExternalGuest, posture.Yes
+			s.Policies.Guests = posture.GuestTrust{Default: posture.No}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, nil)}
+		}, posture.Prompted, posture.Prompted, []posture.Code{posture.HomeNotTrusted, posture.NoMethod}, nil},
+		"identity provider that is left to": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			federate(s, p, posture.EnforceFederatedMFA)
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, nil)}
+		}, posture.Fine, posture.Fine, []posture.Code{posture.FederatedSignIn}, nil},
+		"identity provider that is left to, and a strength": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			federate(s, p, posture.EnforceFederatedMFA)
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) { c.Grant = posture.Grant{Strength: phishing} })}
+		}, posture.Blocked, posture.Prompted, []posture.Code{posture.FederatedSignIn, posture.StrengthNotMet}, nil},
+		"identity provider that may count": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			federate(s, p, "acceptWhenItRains") // what a later version may say
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, nil)}
+		}, posture.Prompted, posture.Fine, []posture.Code{posture.FederatedSignIn, posture.CanRegister}, nil},
+		"identity provider that does not count": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			federate(s, p, posture.RejectFederatedMFA)
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, nil)}
+		}, posture.Prompted, posture.Prompted, []posture.Code{posture.FederatedSignIn, posture.NoMethod}, nil},
+		"identity provider of whom nothing is known": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			federate(s, p, posture.EnforceFederatedMFA)
+			s.Policies.Federation = nil
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, nil)}
+		}, posture.Prompted, posture.Fine, []posture.Code{posture.FederatedSignIn, posture.FactMissing}, []posture.Mark{posture.Uncertain}},
 		"member and a policy for guests": {func(s *posture.Snapshot, p *posture.Person) {
 			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) {
 				c.Include = posture.Selection{Users: []string{posture.GuestsAndExternal}}

@@ -109,6 +109,11 @@ const (
 	NobodyThere Code = "nobody-at-the-prompt"
 	// HomeTenant: the person may answer with a method of their own tenant.
 	HomeTenant Code = "home-tenant-mfa"
+	// HomeNotTrusted: what the person does at home does not count.
+	HomeNotTrusted Code = "home-tenant-mfa-not-trusted"
+	// FederatedSignIn: the person signs in at the identity provider of the domain About;
+	// Detail is whose MFA counts.
+	FederatedSignIn Code = "federated-sign-in"
 	// FactMissing: Detail is the fact.
 	FactMissing Code = "fact-missing"
 )
@@ -126,7 +131,8 @@ var codes = map[Code]string{
 	HasMethods: "Has a usable method", NoMethod: "Has no usable method", MethodsForbidden: "Has a method that the methods policy forbids",
 	MethodsUnknown: "What is registered is not known", StrengthNotMet: "No method meets the authentication strength", StrengthUnknown: "The authentication strength cannot be judged",
 	CanRegister: "Can register a method at the prompt", CannotRegister: "Cannot register a method at the prompt", NobodyThere: "Nobody is there to answer a prompt",
-	HomeTenant: "May answer with MFA of the home tenant", FactMissing: "A fact could not be read",
+	HomeTenant: "May answer with MFA of the home tenant", HomeNotTrusted: "MFA of the home does not count here",
+	FederatedSignIn: "Signs in at a federated identity provider", FactMissing: "A fact could not be read",
 }
 
 // Codes lists all codes in order of their names.
@@ -227,6 +233,8 @@ const (
 	RiskPolicy NoteCode = "policy-on-risk"
 	// GapNote: a fact could not be read.
 	GapNote NoteCode = "fact-missing"
+	// FederatedDomain: its people sign in elsewhere; About is the domain.
+	FederatedDomain NoteCode = "federated-domain"
 	// AzureRolesUnseen: roles in Azure subscriptions are not in the directory.
 	AzureRolesUnseen NoteCode = "azure-roles-unseen"
 )

@@ -193,14 +193,15 @@ func (g Gatherer) Snapshot(ctx context.Context) (posture.Snapshot, error) {
 }
 
 // Refresh reads the policies of a snapshot anew, and the groups that they name by now and
-// that the snapshot does not have. Everything about people stays as it was read then. It
+// that the snapshot does not have. Everything about people stays as it was read then, and
+// whose MFA counts of guests and of federated domains, which no event changes. It
 // keeps nothing in the store.
 func (g Gatherer) Refresh(ctx context.Context, s posture.Snapshot) (posture.Snapshot, error) {
 	if g.Sleep == nil {
 		g.Sleep = pause.For
 	}
 	g.Store = nil
-	s.Policies, s.Groups = posture.Policies{}, maps.Clone(s.Groups)
+	s.Policies, s.Groups = keptPolicies(s.Policies), maps.Clone(s.Groups)
 	if s.Groups == nil {
 		s.Groups = map[string]posture.Group{}
 	}
@@ -265,6 +266,7 @@ func (g *gathering) plan() {
 		return s
 	}
 	add(one("organization", posture.FactTenant, t.Organization, func(o posture.Tenant) { g.s.Tenant = o }))
+	g.steps[0].apply = chain(g.steps[0].apply, g.planFederations)
 	count := add(one("count of people", posture.FactTenant, t.CountUsers, func(n int) { g.total = n }))
 	count.required = true
 	people := add(list("people", posture.FactTenant, t.People, g.meet))
@@ -289,6 +291,17 @@ func (g *gathering) plan() {
 	registrations.perPerson, registrations.report = true, true
 
 	g.planPolicies()
+	p := &g.s.Policies
+	p.Guests = posture.GuestTrust{Default: posture.Unknown}
+	add(one("trust in MFA of guests", posture.FactGuestTrust, t.GuestTrust, func(a posture.Answer) { p.Guests.Default = a }))
+	add(list("trust in MFA of partners", posture.FactGuestTrust, t.PartnerTrusts, func(items []PartnerTrust) {
+		for _, x := range items {
+			if p.Guests.Partners == nil {
+				p.Guests.Partners = map[string]posture.Answer{}
+			}
+			p.Guests.Partners[x.Tenant] = x.Counts
+		}
+	}))
 	add(list("role definitions", posture.FactRoles, t.RoleDefinitions, func(items []Named) {
 		for _, r := range items {
 			g.s.Roles[r.ID] = r.Name
@@ -325,6 +338,20 @@ func (g *gathering) planPolicies() {
 	add(list("Conditional Access policies", posture.FactConditional, t.ConditionalPolicies, func(items []posture.ConditionalPolicy) {
 		p.Conditional = append(p.Conditional, items...)
 	}))
+}
+
+// planFederations asks whose MFA counts of each domain that is federated.
+func (g *gathering) planFederations() {
+	for _, domain := range g.s.Tenant.Federated {
+		g.steps = append(g.steps, one("federation of "+domain, posture.FactFederation, func(ctx context.Context) (posture.FederatedMFA, error) {
+			return g.Tenant.Federation(ctx, domain)
+		}, func(f posture.FederatedMFA) {
+			if g.s.Policies.Federation == nil {
+				g.s.Policies.Federation = map[string]posture.FederatedMFA{}
+			}
+			g.s.Policies.Federation[domain] = f
+		}))
+	}
 }
 
 // chain applies a step and then does what depends on it.

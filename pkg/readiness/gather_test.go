@@ -190,6 +190,15 @@ func (t *town) MethodsPolicy(context.Context) (posture.MethodsPolicy, error) {
 	return posture.MethodsPolicy{Migrated: posture.Yes, Methods: map[string]posture.MethodSetting{"microsoftauthenticator": on}}, t.ask("methods", "")
 }
 func (t *town) SecurityDefaults(context.Context) (bool, error) { return false, t.ask("defaults", "") }
+func (t *town) GuestTrust(context.Context) (posture.Answer, error) {
+	return posture.Yes, t.ask("trust", "")
+}
+func (t *town) PartnerTrusts(_ context.Context, link string) (sweep.Page[readiness.PartnerTrust], error) {
+	return paged(t, "partners", link, []readiness.PartnerTrust{{Tenant: "p1", Counts: posture.No}, {Tenant: "p2", Counts: posture.Yes}})
+}
+func (t *town) Federation(_ context.Context, domain string) (posture.FederatedMFA, error) {
+	return map[string]posture.FederatedMFA{"old.example": posture.EnforceFederatedMFA}[domain], t.ask("federation", "")
+}
 
 func gather(t *testing.T, tenant readiness.Tenant, store readiness.Store) posture.Snapshot {
 	t.Helper()
@@ -329,7 +338,7 @@ func TestWhatIsRefusedIsAGap(t *testing.T) {
 	for what, fact := range map[string]posture.Fact{
 		"per-user": posture.FactPerUserMFA, "registrations": posture.FactRegistrations, "roles": posture.FactRoles, "eligible": posture.FactEligibleRoles,
 		"members": posture.FactGroups, "principals": posture.FactPrincipals, "last": posture.FactLastSignIns, "policies": posture.FactConditional,
-		"strengths": posture.FactStrengths, "methods": posture.FactMethodsPolicy, "defaults": posture.FactSecurityDefaults, "sign-ins": posture.FactSignIns,
+		"strengths": posture.FactStrengths, "methods": posture.FactMethodsPolicy, "defaults": posture.FactSecurityDefaults, "trust": posture.FactGuestTrust, "partners": posture.FactGuestTrust, "sign-ins": posture.FactSignIns,
 	} {
 		tenant := newTown(10)
 		tenant.before = func(asked, _ string) error {

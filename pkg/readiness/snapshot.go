@@ -33,8 +33,9 @@ type snapshotHead struct {
 	Version int `json:"version"`
 	// Count is how many people follow: a file that was cut off has fewer.
 	Count int `json:"count"`
-	// Snapshot has no people, no policies and no principals: the first follow, the second
-	// are read anew by whoever decides by them, and nothing rests on the third.
+	// Snapshot has no people and no principals, and of the policies what keptPolicies says:
+	// the first follow, nothing rests on the second, and the others are read anew by whoever
+	// decides by them.
 	Snapshot posture.Snapshot `json:"snapshot"`
 	// Members are those of groups by their place among the people: an object id is long and
 	// cannot be compressed.
@@ -45,7 +46,7 @@ type snapshotHead struct {
 // user principal names that a policy file may use.
 func KeepSnapshot(ctx context.Context, store Store, s posture.Snapshot) error {
 	head := snapshotHead{Version: snapshotVersion, Count: len(s.People), Snapshot: s, Members: map[string][]int{}}
-	head.Snapshot.People, head.Snapshot.Policies, head.Snapshot.Principals = nil, posture.Policies{}, nil
+	head.Snapshot.People, head.Snapshot.Policies, head.Snapshot.Principals = nil, keptPolicies(s.Policies), nil
 	head.Snapshot.Groups = map[string]posture.Group{}
 	at := make(map[identity.UserID]int, len(s.People))
 	for i := range s.People {
@@ -79,6 +80,11 @@ func KeepSnapshot(ctx context.Context, store Store, s posture.Snapshot) error {
 		return err
 	}
 	return store.Put(ctx, LatestSnapshot, file.Bytes())
+}
+
+// keptPolicies are those that Gatherer.Refresh does not read.
+func keptPolicies(p posture.Policies) posture.Policies {
+	return posture.Policies{Guests: p.Guests, Federation: p.Federation}
 }
 
 // ReadSnapshot is the latest snapshot, without policies: Gatherer.Refresh reads them.

@@ -52,6 +52,18 @@ type Policies interface {
 	Strengths(ctx context.Context, link string) (sweep.Page[posture.Strength], error)
 	MethodsPolicy(ctx context.Context) (posture.MethodsPolicy, error)
 	SecurityDefaults(ctx context.Context) (bool, error)
+	// GuestTrust is whether the MFA of other tenants counts by default, PartnerTrusts the
+	// tenants that have a setting of their own.
+	GuestTrust(ctx context.Context) (posture.Answer, error)
+	PartnerTrusts(ctx context.Context, link string) (sweep.Page[PartnerTrust], error)
+	// Federation is whose MFA counts of a federated domain's people.
+	Federation(ctx context.Context, domain string) (posture.FederatedMFA, error)
+}
+
+// PartnerTrust is whether the MFA of a tenant counts.
+type PartnerTrust struct {
+	Tenant string         `json:"tenant"`
+	Counts posture.Answer `json:"counts"`
 }
 
 // PerUserState is somebody's state of per-user MFA.

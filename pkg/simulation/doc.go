@@ -41,11 +41,12 @@
 //	risk not read again      39   a compromise without a risk
 //	incidents forgotten      66   one incident is answered twice
 //	starts not counted       11   an event is started again and again
-//	pass logged               6   a pass value in the log
+//	pass logged              11   a pass value in the log
 //	no grace period           4   a leaver's methods go at once
 //	no scope                 28   a source acts beyond its scope
 //	no look after a sync     87   a block that a synchronisation undid
 //	no maximum age           95   an event of last month acts
+//	any method will do       12   somebody must use a method that they do not have
 //
 // # What it does not cover
 //

@@ -185,6 +185,10 @@ func (g *generator) event() {
 		a.Data["deliverTo"], a.Data["personalMail"] = thief, thief
 	}
 	switch n := g.r.IntN(100); {
+	case n < 3:
+		a.Type = event.RequirementSet
+		a.Data["requirement"] = pick(g, requirement, requirement, requirement, "of-nobody")
+		a.Data["requestedBy"] = pick(g, "olga", "leo")
 	case n < 22:
 		a.Type, a.Days = pick(g, event.Joiner, event.Joiner, event.StartDateChanged), g.r.IntN(10)-1
 	case n < 42:

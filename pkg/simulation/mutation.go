@@ -43,13 +43,14 @@ const (
 	noScope         Mutation = "sources may send any type"
 	noSyncCheck     Mutation = "a synchronised account is not looked at again"
 	noMaxAge        Mutation = "events have no maximum age"
+	anyMethod       Mutation = "any method meets a requirement"
 )
 
 // Mutations lists them.
 func Mutations() []Mutation {
 	return []Mutation{
 		lazyLedger, forgetHandled, forgetStatement, noGate, noPrecedence, ignoreLock, noWakeUp, completeWaiting, noFlags, anyRecipient, mailTwice,
-		noPreflight, noProtection, oneApproval, noBreaker, staleTenant, trustRisk, forgetIncident, noPoison, leakPass, noGrace, noScope, noSyncCheck, noMaxAge,
+		noPreflight, noProtection, oneApproval, noBreaker, staleTenant, trustRisk, forgetIncident, noPoison, leakPass, noGrace, noScope, noSyncCheck, noMaxAge, anyMethod,
 	}
 }
 

@@ -207,6 +207,11 @@ func (w *world) before(ctx context.Context, action string, u identity.UserID) {
 		if _, again := w.firstBlock[l.key]; !again {
 			w.firstBlock[l.key] = w.clock.Now()
 		}
+	case actGroup:
+		strong := slices.ContainsFunc(w.snapshot[p], func(m graphsim.Method) bool { return m.Kind == "fido2" || m.Kind == "windowsHelloForBusiness" })
+		if t != event.RequirementSet || !strong {
+			w.violate("%s: person %d must use a method that they do not have", l.key, p)
+		}
 	case actRemove:
 		if began, blocked := w.firstBlock[l.key]; blocked && (t == event.Leaver || t == event.LastDayChanged) && w.clock.Now().Before(began.Add(w.town.settings.Grace-5*time.Minute)) {
 			w.violate("%s: methods of a leaver are removed before the grace period ends", l.key)

@@ -7,6 +7,7 @@ import (
 
 	"mfaflow/pkg/breaker"
 	"mfaflow/pkg/event"
+	"mfaflow/pkg/identity"
 	"mfaflow/pkg/plan"
 	graphsim "mfaflow/pkg/sim/graph"
 )
@@ -34,6 +35,10 @@ const (
 	thief   = "thief@personal.example"
 	zone    = "Europe/Berlin"
 	foreign = "desk" // who issues passes past mfaflow
+
+	requirement = "phishing-resistant"
+	// payments is the group of which a policy of the sample tenant demands it.
+	payments = "20000000-0000-4000-8000-000000000014"
 )
 
 func personID(i int) string { return fmt.Sprintf("10000000-0000-4000-8000-%012d", i) }
@@ -73,6 +78,7 @@ func newTown(seed uint64) (town, error) {
 	t.Policies.TemporaryAccessPass.UsableOnce = r.IntN(4) == 0
 	t.Policies.TemporaryAccessPass.IncludeTargets = []graphsim.Target{{TargetType: "group", ID: "all_users"}}
 	t.Policies.TemporaryAccessPass.ExcludeTargets = nil
+	t.Groups = []*graphsim.Group{{ID: payments, DisplayName: "Payments", SecurityEnabled: true}}
 	born := time.Date(2024, 1, 10, 9, 0, 0, 0, time.UTC)
 	t.Users = append(t.Users, &graphsim.User{
 		ID: personID(99), UserPrincipalName: sender, DisplayName: "Onboarding", Mail: sender, AccountEnabled: true, UserType: "Member", CreatedDateTime: &born,
@@ -117,6 +123,9 @@ func newTown(seed uint64) (town, error) {
 			LeadTime: 72 * time.Hour, OpensAtHour: 7, OpensAtMinute: 30, DefaultZone: time.UTC, Lifetime: 8 * time.Hour,
 			PastStart: 7 * 24 * time.Hour, ProtectRoleHolders: true, Grace: grace[r.IntN(3)], UnblockReturning: r.IntN(2) == 0,
 			SyncCheck: 45 * time.Minute, MaxAge: 7 * 24 * time.Hour, SettleWindow: 24 * time.Hour, OnRiskySignIn: onSignIn[r.IntN(4)],
+			Requirements: map[string]plan.Requirement{requirement: {
+				Group: payments, Methods: []identity.MethodKind{identity.MethodFIDO2, identity.MethodWindowsHello},
+			}},
 			OnSessionRevoked: plan.Record, OnCredentialChanged: plan.Record, OnMove: plan.Record,
 		},
 	}, nil

@@ -12,6 +12,7 @@ import (
 	"mfaflow/pkg/flag"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/ledger"
+	graphsim "mfaflow/pkg/sim/graph"
 	sbsim "mfaflow/pkg/sim/servicebus"
 )
 
@@ -60,6 +61,7 @@ func (w *world) judge() {
 	}
 	w.judgeStatements(fates)
 	w.judgeEffects()
+	w.judgeRequirements(fates)
 	w.judgeSecrets()
 	if _, err := audit.Verify(strings.NewReader(w.log.String())); err != nil {
 		w.violate("the audit trail is broken: %v", err)
@@ -362,6 +364,44 @@ func (w *world) judgeEffects() {
 		}
 	}
 	w.judgeBreaker(order, first)
+}
+
+// judgeRequirements checks who is required to use stronger methods: whom an event asked for,
+// and nobody twice.
+func (w *world) judgeRequirements(fates map[string]fate) {
+	members := map[string]int{}
+	w.tenant.Mutate(func(t *graphsim.Tenant) {
+		for _, m := range t.Groups[0].Members {
+			members[m]++
+		}
+	})
+	for i := range people {
+		added, asked := 0, ""
+		for _, e := range w.effects {
+			added += count(e.person == i && e.action == actGroup)
+		}
+		for key, s := range w.sent {
+			if s.action.Person == i && s.event.Type == event.RequirementSet && s.action.Data["requirement"] == requirement && s.action.What == "" &&
+				s.at.Sub(s.event.Time) <= w.town.settings.MaxAge && fates[key].outcome == string(ledger.Done) {
+				asked = key
+			}
+		}
+		switch n := members[personID(i)]; {
+		case n > 1:
+			w.violate("person %d is %d times in the group of the requirement", i, n)
+		case n == 1 && added == 0:
+			w.violate("person %d is required to use stronger methods, and no event asked for it", i)
+		case n == 0 && asked != "":
+			w.violate("%s is done, and person %d is not required", asked, i)
+		}
+	}
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (w *world) judgeBreaker(order []string, first map[string]effect) {

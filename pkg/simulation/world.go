@@ -168,6 +168,10 @@ func (w *world) wire() error {
 		wk.Settings.SyncCheck = 300 * 24 * time.Hour
 	case noMaxAge:
 		wk.Settings.MaxAge = 0
+	case anyMethod:
+		wk.Settings.Requirements = map[string]plan.Requirement{requirement: {Group: payments, Methods: []identity.MethodKind{
+			identity.MethodFIDO2, identity.MethodWindowsHello, identity.MethodPhone, identity.MethodSoftwareOATH, identity.MethodAuthenticator,
+		}}}
 	case leakPass:
 		w.onIssue = func(p identity.IssuedPass) { log.Info("issued", "pass", p.Value.Reveal()) }
 	default: // the others are seams of their own

@@ -114,6 +114,15 @@ const (
 const (
 	wayExternal = "external"
 	wayHome     = "home"
+	// wayFederated is what the identity provider of a federated domain did.
+	wayFederated = "federatedMultiFactor"
+)
+
+// Values of federatedIdpMfaBehavior. A domain without one accepts too.
+const (
+	federatedAccept  = "acceptIfMfaDoneByFederatedIdp"
+	federatedEnforce = "enforceMfaByFederatedIdp"
+	federatedReject  = "rejectMfaByFederatedIdp"
 )
 
 // Dates from which Microsoft demands multifactor authentication ("Planning for mandatory
@@ -380,8 +389,20 @@ func (d *directory) ways(u *User, now time.Time) []string {
 		}
 	}
 	guest := u.external()
-	if guest && d.Policies.TrustGuestMFA {
+	if d.trusted(u) {
 		add(wayHome)
+	}
+	// A tenant that leaves multifactor authentication to the identity provider has it done
+	// there, and then methods beside a password do not come up (internalDomainFederation).
+	federation := d.federated(u)
+	elsewhere := federation != nil && federation.MFABehaviour == federatedEnforce
+	if elsewhere || federation != nil && federation.MFABehaviour != federatedReject && u.FederatedMFA {
+		add(wayFederated)
+	}
+	second := func(way string) {
+		if !elsewhere {
+			add(d.besidePassword(u, way))
+		}
 	}
 	for _, m := range u.Methods {
 		switch m.Kind {
@@ -402,20 +423,20 @@ func (d *directory) ways(u *User, now time.Time) []string {
 			if m.Kind == "passwordlessMicrosoftAuthenticator" && !guest {
 				add("deviceBasedPush")
 			}
-			add("password,microsoftAuthenticatorPush")
+			second("microsoftAuthenticatorPush")
 			if d.scope("MicrosoftAuthenticator").configuration["isSoftwareOathEnabled"] == true {
-				add("password,softwareOath")
+				second("softwareOath")
 			}
 		case "softwareOath", "hardwareOath":
 			if d.allowed(u, m) {
-				add("password," + m.Kind)
+				second(m.Kind)
 			}
 		case "phone":
 			if m.Properties["phoneType"] == "mobile" && d.allows(u, "Sms") {
-				add("password,sms")
+				second("sms")
 			}
 			if d.allows(u, "Voice") {
-				add("password,voice")
+				second("voice")
 			}
 		case "external":
 			if d.allowed(u, m) {
@@ -433,6 +454,15 @@ func (d *directory) ways(u *User, now time.Time) []string {
 	return ways
 }
 
+// besidePassword is a second factor with the first one: the password, or what the identity
+// provider of a federated domain asks for.
+func (t *Tenant) besidePassword(u *User, second string) string {
+	if t.federated(u) != nil {
+		return second + ",federatedSingleFactor"
+	}
+	return "password," + second
+}
+
 // registerable are the kinds of methods that the person could register in the course of
 // the sign-in and that give an accepted way. Nothing, when a policy on registering
 // security information is not met.
@@ -446,10 +476,12 @@ func (e *evaluation) registerable(accepted []string) []string {
 			kinds = append(kinds, kind)
 		}
 	}
-	add("microsoftAuthenticator", "MicrosoftAuthenticator", "password,microsoftAuthenticatorPush")
-	add("softwareOath", "SoftwareOath", "password,softwareOath")
-	add("phone", "Sms", "password,sms")
-	add("phone", "Voice", "password,voice")
+	if f := e.dir.federated(e.user); f == nil || f.MFABehaviour != federatedEnforce {
+		add("microsoftAuthenticator", "MicrosoftAuthenticator", e.dir.besidePassword(e.user, "microsoftAuthenticatorPush"))
+		add("softwareOath", "SoftwareOath", e.dir.besidePassword(e.user, "softwareOath"))
+		add("phone", "Sms", e.dir.besidePassword(e.user, "sms"))
+		add("phone", "Voice", e.dir.besidePassword(e.user, "voice"))
+	}
 	authenticated := slices.ContainsFunc(e.ways, func(w string) bool { return slices.Contains(anyMFA(), w) })
 	if authenticated && !e.user.external() && e.dir.scope("Fido2").configuration["isSelfServiceRegistrationAllowed"] != false {
 		add("fido2", "Fido2", "fido2")
@@ -658,7 +690,9 @@ func (e *evaluation) securityDefaults() []result {
 	}
 	lasting := slices.DeleteFunc(slices.Clone(e.ways), func(w string) bool { return strings.HasPrefix(w, "temporaryAccessPass") })
 	if !slices.ContainsFunc(lasting, func(w string) bool { return accepts(anyMFA(), w) }) {
-		return []result{e.authenticate(demand, []string{"password,microsoftAuthenticatorPush", "password,softwareOath"}, codeDefaultsBlock)}
+		return []result{e.authenticate(demand, []string{
+			e.dir.besidePassword(e.user, "microsoftAuthenticatorPush"), e.dir.besidePassword(e.user, "softwareOath"),
+		}, codeDefaultsBlock)}
 	}
 	guarded := e.app.resource == azureManagement || slices.ContainsFunc(e.dir.roles(e.user), func(d *RoleDefinition) bool {
 		return slices.Contains(guardedRoles(), d.DisplayName)

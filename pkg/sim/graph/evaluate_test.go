@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -261,6 +262,57 @@ func TestEvaluateMethodsAndPasses(t *testing.T) {
 		a := s.as("readiness-report", "GET", "/v1.0/policies/crossTenantAccessPolicy/default", nil).want(t, 200, "")
 		if a.body["inboundTrust"].(map[string]any)["isMfaAccepted"] != true {
 			t.Errorf("trust %s", a.text)
+		}
+	})
+	t.Run("a guest of a partner", func(t *testing.T) {
+		yes, no := true, false
+		for name, c := range map[string]struct {
+			trust bool
+			own   *bool
+			want  string
+		}{"inherits": {trust: true, want: "mfa [home]"}, "is not trusted": {trust: true, own: &no, want: "register"}, "is trusted": {own: &yes, want: "mfa [home]"}, "inherits no trust": {want: "register"}} {
+			s := startRules(t, func(tn *graph.Tenant) {
+				tn.Policies.TrustGuestMFA = c.trust
+				tn.Policies.Partners = []graph.Partner{{TenantID: tn.User(externalGuest).HomeTenant, TrustMFA: c.own}}
+			}, mfa())
+			if got := brief(s.judge(graph.Attempt{User: externalGuest})); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: %s", name, got)
+			}
+		}
+		s := startRules(t, func(tn *graph.Tenant) {
+			tn.Policies.TrustGuestMFA, tn.User(externalGuest).HomeTenant, tn.User(externalGuest).IdentityIssuer = true, "", "google.com"
+		}, mfa())
+		if got := brief(s.judge(graph.Attempt{User: externalGuest})); !strings.HasPrefix(got, "register") {
+			t.Error(got)
+		}
+	})
+	t.Run("a federated domain", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			behaviour string
+			asked     bool
+			want      string
+		}{
+			"accepts what was done":     {"acceptIfMfaDoneByFederatedIdp", true, "mfa [federatedMultiFactor]"},
+			"accepts and none was done": {"acceptIfMfaDoneByFederatedIdp", false, "register"},
+			"was never set":             {"", true, "mfa [federatedMultiFactor]"},
+			"leaves it there":           {"enforceMfaByFederatedIdp", false, "mfa [federatedMultiFactor]"},
+			"rejects":                   {"rejectMfaByFederatedIdp", true, "register"},
+		} {
+			s := startRules(t, func(tn *graph.Tenant) {
+				tn.Domains = append(tn.Domains, "adfs.example")
+				tn.Policies.Federations = []graph.Federation{{Domain: "ADFS.example", MFABehaviour: c.behaviour}}
+				u := tn.User(joiner)
+				u.UserPrincipalName, u.FederatedMFA = "lena@adfs.example", c.asked
+			}, mfa())
+			if got := brief(s.judge(graph.Attempt{User: "lena@adfs.example"})); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: %s", name, got)
+			}
+			a := s.as("readiness-report", "GET", "/v1.0/domains/adfs.example/federationConfiguration", nil).want(t, 200, "")
+			if got := a.value()[0].(map[string]any)["federatedIdpMfaBehavior"]; got != any(c.behaviour) && (got != nil || c.behaviour != "") {
+				t.Errorf("%s: %v", name, got)
+			}
+			s.as("readiness-report", "GET", "/v1.0/domains/contoso.example/federationConfiguration", nil).want(t, 404, "Request_ResourceNotFound")
+			s.as("identity-worker", "GET", "/v1.0/domains/adfs.example/federationConfiguration", nil).want(t, 403, "Authorization_RequestDenied")
 		}
 	})
 	t.Run("lockout and change of password", func(t *testing.T) {

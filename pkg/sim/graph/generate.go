@@ -214,6 +214,9 @@ func (g *generator) makeMailboxes() {
 	}
 }
 
+// partnerTenant is where the guests come from.
+const partnerTenant = "70000000-0000-4000-8000-000000000001"
+
 func (g *generator) makeGuests() {
 	for i := range max(2, g.share(60)) {
 		first, last := pick(g, g.first), pick(g, g.last)
@@ -226,7 +229,7 @@ func (g *generator) makeGuests() {
 			g.seen(u, 300)
 			continue
 		}
-		u.Note, u.CreationType, u.ExternalUserState = "external guest", "Invitation", "Accepted"
+		u.Note, u.CreationType, u.ExternalUserState, u.HomeTenant = "external guest", "Invitation", "Accepted", partnerTenant
 		u.Mail = fmt.Sprintf("%s.%s%d@partner.example", g.address(first), g.address(last), i+1)
 		u.ProxyAddresses = nil
 		u.UserPrincipalName = strings.ReplaceAll(u.Mail, "@", "_") + "#EXT#@fabrikam.example"

@@ -9,6 +9,13 @@ func organizationSchema() schema {
 	return schema{collection: "organization", typeName: "organization", defaults: []string{"id", "displayName", "createdDateTime", "tenantType", "verifiedDomains"}}
 }
 
+func (t *Tenant) domainType(domain string) string {
+	if t.federation(domain) != nil {
+		return "Federated"
+	}
+	return "Managed"
+}
+
 func (o organization) entityID() string { return o.ID }
 
 // property follows the page on the organization resource, as far as the tenant knows it.
@@ -25,7 +32,7 @@ func (o organization) property(name string) (any, bool) {
 	case "verifiedDomains":
 		domains := make([]map[string]any, 0, len(o.Domains))
 		for i, d := range o.Domains {
-			domains = append(domains, map[string]any{"name": d, "type": "Managed", "isDefault": i == 0, "isInitial": i == len(o.Domains)-1, "capabilities": "Email, OfficeCommunicationsOnline"})
+			domains = append(domains, map[string]any{"name": d, "type": o.domainType(d), "isDefault": i == 0, "isInitial": i == len(o.Domains)-1, "capabilities": "Email, OfficeCommunicationsOnline"})
 		}
 		return domains, true
 	case "deletedDateTime", "onPremisesSyncEnabled":

@@ -139,6 +139,8 @@ func newRoutes() routeTable {
 	add("PATCH", "/policies/identitySecurityDefaultsEnforcementPolicy", ClassPolicy,
 		[]string{"Policy.Read.All+Policy.ReadWrite.SecurityDefaults", "Policy.Read.All+Policy.ReadWrite.ConditionalAccess"}, (*Server).patchSecurityDefaults)
 	add("GET", "/policies/crossTenantAccessPolicy/default", ClassPolicy, readSecurity, (*Server).getCrossTenantDefault)
+	add("GET", "/policies/crossTenantAccessPolicy/partners", ClassPolicy, readSecurity, (*Server).listCrossTenantPartners)
+	add("GET", "/domains/{domain}/federationConfiguration", ClassDirectory, []string{"Domain.Read.All", "Domain.ReadWrite.All"}, (*Server).listFederationConfigurations)
 	add("GET", "/identity/conditionalAccess/policies", ClassProtection, readAccess, (*Server).listConditionalAccess)
 	add("GET", "/identity/conditionalAccess/policies/{policy}", ClassProtection, readAccess, (*Server).getConditionalAccess)
 	add("POST", "/identity/conditionalAccess/policies", ClassProtection, writeAccess, (*Server).createConditionalAccess)

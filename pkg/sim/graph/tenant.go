@@ -189,6 +189,13 @@ type User struct {
 	SignInActivity                  *SignInActivity `json:"signInActivity,omitempty"`
 	ForceChangePassword             bool            `json:"forceChangePasswordNextSignIn,omitempty"`
 
+	// HomeTenant is the tenant of Entra that an external person's credentials are in, and
+	// IdentityIssuer who has them otherwise, such as google.com.
+	HomeTenant     string `json:"homeTenant,omitempty"`
+	IdentityIssuer string `json:"identityIssuer,omitempty"`
+	// FederatedMFA: the identity provider of the person's domain asks for MFA by itself.
+	FederatedMFA bool `json:"federatedMfa,omitempty"`
+
 	Note          string            `json:"note,omitempty"`    // what the person is there for
 	Manager       string            `json:"manager,omitempty"` // user id
 	NoMailbox     bool              `json:"noMailbox,omitempty"`
@@ -273,8 +280,25 @@ type Policies struct {
 	NamedLocations          []Document     `json:"namedLocations,omitempty"`
 	PasswordReset           PasswordReset  `json:"selfServicePasswordReset"`
 	// TrustGuestMFA is the default of cross-tenant access: a guest's multifactor
-	// authentication at home counts here.
-	TrustGuestMFA bool `json:"trustGuestMfa,omitempty"`
+	// authentication at home counts here. Partners have other settings for some tenants.
+	TrustGuestMFA bool      `json:"trustGuestMfa,omitempty"`
+	Partners      []Partner `json:"crossTenantPartners,omitempty"`
+	// Federations are the domains whose people sign in at another identity provider.
+	Federations []Federation `json:"domainFederations,omitempty"`
+}
+
+// Partner is what cross-tenant access says of another tenant.
+type Partner struct {
+	TenantID string `json:"tenantId"`
+	// TrustMFA is nil where the default is inherited.
+	TrustMFA *bool `json:"trustMfa,omitempty"`
+}
+
+// Federation is the configuration of a federated domain.
+type Federation struct {
+	Domain string `json:"domain"`
+	// MFABehaviour is federatedIdpMfaBehavior; empty where it was never set.
+	MFABehaviour string `json:"federatedIdpMfaBehavior,omitempty"`
 }
 
 // SecurityPolicy is the identitySecurityDefaultsEnforcementPolicy.
@@ -421,6 +445,16 @@ func (t *Tenant) validate() error {
 			if m.Kind == "password" || m.Kind == "temporaryAccessPass" {
 				fail("user %s: a %s is not listed among the methods", u.UserPrincipalName, m.Kind)
 			}
+		}
+	}
+	for _, f := range t.Policies.Federations {
+		if !containsFold(t.Domains, f.Domain) {
+			fail("federation of %s: the tenant has no such domain", f.Domain)
+		}
+		switch f.MFABehaviour {
+		case "", federatedAccept, federatedEnforce, federatedReject:
+		default:
+			fail("federation of %s: federatedIdpMfaBehavior %q does not exist", f.Domain, f.MFABehaviour)
 		}
 	}
 	for _, g := range t.Groups {

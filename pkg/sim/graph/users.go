@@ -78,6 +78,8 @@ func (u *User) property(name string) (any, bool) {
 		return orNull(u.CreationType), true
 	case "externalUserState":
 		return orNull(u.ExternalUserState), true
+	case "identities":
+		return u.identities(), true
 	case "createdDateTime":
 		return timeOrNull(u.CreatedDateTime), true
 	case "deletedDateTime":
@@ -116,6 +118,21 @@ func (u *User) property(name string) (any, bool) {
 		return timeOrNull(u.SignInActivity.LastSignInDateTime), true
 	}
 	return nil, false
+}
+
+// identities are objectIdentity resources. What the page on them calls the issuer of a guest
+// from another tenant, its domain, is observed to be ExternalAzureAD.
+func (u *User) identities() []map[string]any {
+	_, domain, _ := strings.Cut(u.UserPrincipalName, "@")
+	list := []map[string]any{{"signInType": "userPrincipalName", "issuer": domain, "issuerAssignedId": u.UserPrincipalName}}
+	issuer := u.IdentityIssuer
+	if u.HomeTenant != "" {
+		issuer = "ExternalAzureAD"
+	}
+	if u.external() && issuer != "" {
+		list = append(list, map[string]any{"signInType": "federated", "issuer": issuer, "issuerAssignedId": nil})
+	}
+	return list
 }
 
 func orNull(s string) any {

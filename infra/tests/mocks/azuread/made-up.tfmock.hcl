@@ -14,6 +14,7 @@ mock_data "azuread_service_principal" {
       "Application.Read.All"                   = "Application.Read.All"
       "AuditLog.Read.All"                      = "AuditLog.Read.All"
       "Directory.Read.All"                     = "Directory.Read.All"
+      "Domain.Read.All"                        = "Domain.Read.All"
       "Group.Read.All"                         = "Group.Read.All"
       "GroupMember.Read.All"                   = "GroupMember.Read.All"
       "IdentityRiskEvent.Read.All"             = "IdentityRiskEvent.Read.All"
