@@ -161,3 +161,40 @@ func TestPermissionsAreThoseOfTheDeployment(t *testing.T) {
 		}
 	}
 }
+
+// told is what came of one check.
+func told(t *testing.T, d doctor.Deployment, check string) doctor.Result {
+	t.Helper()
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	results := doctor.Examine(t.Context(), d)
+	i := slices.IndexFunc(results, func(r doctor.Result) bool { return r.Check == check })
+	if i < 0 {
+		t.Fatalf("there is no check %s", check)
+	}
+	return results[i]
+}
+
+// answering is a web that answers everything alike.
+type answering struct{ doctor.Answer }
+
+func (a answering) Do(context.Context, string, string) (doctor.Answer, error) { return a.Answer, nil }
+func (answering) Resolve(context.Context, string) error                       { return nil }
+
+// That something refuses a delivery does not make it one of our functions.
+func TestWebhooksElsewhere(t *testing.T) {
+	for contentType, want := range map[string]doctor.Status{
+		"application/problem+json": doctor.OK,
+		"application/json":         doctor.Fail, // API Gateway: {"message":"Not Found"}
+		"":                         doctor.Fail,
+	} {
+		d := doctor.Deployment{
+			Web:       answering{doctor.Answer{Status: 404, ContentType: contentType}},
+			Functions: []doctor.Function{{Name: "hr-events", URL: "https://mistyped.example"}},
+		}
+		if r := told(t, d, "webhooks"); r.Status != want || (want == doctor.Fail) != strings.Contains(r.Detail, "hr-events leads elsewhere: it answers 404") {
+			t.Errorf("%q: %+v", contentType, r)
+		}
+	}
+}

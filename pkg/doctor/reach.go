@@ -59,8 +59,8 @@ func (e *exam) clock(f *finding) {
 	}
 }
 
-// webhooks asks with GET, which delivers nothing: our functions refuse it, and so does a
-// gateway that knows only POST.
+// webhooks posts nothing, for a source that there is not: our functions refuse that in their
+// own words, a gateway or somebody else's server in others.
 func (e *exam) webhooks(f *finding) {
 	for _, name := range []string{"hr-events", "risk-signals"} {
 		fn := e.function(name)
@@ -72,16 +72,21 @@ func (e *exam) webhooks(f *finding) {
 			continue
 		}
 		path := map[string]string{"hr-events": "/hr/", "risk-signals": "/risk/"}[name] + "doctor"
-		switch a, err := e.Web.Do(e.ctx, http.MethodGet, strings.TrimSuffix(fn.URL, "/")+path); {
+		switch a, err := e.Web.Do(e.ctx, http.MethodPost, strings.TrimSuffix(fn.URL, "/")+path); {
 		case err != nil:
 			f.fail("%s: %s", name, plainly(err))
 		case a.Status >= http.StatusInternalServerError || a.Status < http.StatusBadRequest:
 			f.fail("%s answers %d", name, a.Status)
+		case !ours(a):
+			f.fail("the URL of %s leads elsewhere: it answers %d, and not as our functions do", name, a.Status)
 		default:
 			f.note("%s answers", name)
 		}
 	}
 }
+
+// ours reports whether an error is told as our functions tell it.
+func ours(a Answer) bool { return strings.HasPrefix(a.ContentType, "application/problem+json") }
 
 func (e *exam) notifications(f *finding) {
 	sweeper := e.function("tenant-sweep")
