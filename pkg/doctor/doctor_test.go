@@ -4,16 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"mfaflow/pkg/doctor"
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
 	"mfaflow/pkg/sweep"
@@ -195,6 +200,57 @@ func TestWebhooksElsewhere(t *testing.T) {
 		}
 		if r := told(t, d, "webhooks"); r.Status != want || (want == doctor.Fail) != strings.Contains(r.Detail, "hr-events leads elsewhere: it answers 404") {
 			t.Errorf("%q: %+v", contentType, r)
+		}
+	}
+}
+
+// logs are given as they are written.
+func logs(text string) []doctor.Log {
+	return []doctor.Log{{Name: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}}
+}
+
+const longAgo = `{"time":"2020-01-01T00:00:00Z","msg":"x"}` + "\n"
+
+// What a check had nothing to look at for is not in order.
+func TestACheckWithNothingToLookAtIsSkipped(t *testing.T) {
+	unread := doctor.Function{Name: "hr-events", Unread: "a part lies in Secrets Manager"}
+	worker := doctor.Function{Name: "identity-worker", Tenant: "t", Scopes: map[string]event.Scope{"workday": {"*"}}}
+	sweep := doctor.Function{Name: "tenant-sweep", Sources: map[string]event.Scope{"graph": {"*"}}}
+	for check, d := range map[string]doctor.Deployment{
+		"agreement":     {Functions: []doctor.Function{worker, unread, {Name: "event-replay", Unread: "no file"}, {Name: "flag-notifier"}}},
+		"source-scopes": {Functions: []doctor.Function{worker, unread}},
+		"signals":       {Functions: []doctor.Function{worker, unread, sweep}, Logs: logs(longAgo)},
+	} {
+		if r := told(t, d, check); r.Status != doctor.Skipped || !strings.Contains(r.Detail, "no settings of") {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// tearing is a log that ends before its end.
+type tearing struct{ io.Reader }
+
+func (tearing) Close() error { return nil }
+
+// A line that is longer than ours are hides nothing of what comes behind it, and a log that
+// is not read to its end says nothing about who is silent.
+func TestSignalsInStrangeLogs(t *testing.T) {
+	heard := fmt.Sprintf(`{"time":%q,"source":"workday","outcome":"accepted"}`, time.Now().UTC().Format(time.RFC3339))
+	torn := func() (io.ReadCloser, error) {
+		return tearing{io.MultiReader(strings.NewReader(longAgo), iotest.ErrReader(io.ErrUnexpectedEOF))}, nil
+	}
+	for name, c := range map[string]struct {
+		logs []doctor.Log
+		want doctor.Status
+	}{
+		"a long line":     {logs(longAgo + strings.Repeat("x", 3<<20) + "\n" + heard), doctor.OK},
+		"silence":         {logs(longAgo), doctor.Warn},
+		"a torn log":      {[]doctor.Log{{Name: "l", Open: torn}}, doctor.Skipped},
+		"a log not there": {append(logs(longAgo), doctor.Log{Name: "m", Open: func() (io.ReadCloser, error) { return nil, fs.ErrNotExist }}), doctor.Skipped},
+	} {
+		d := doctor.Deployment{Functions: []doctor.Function{{Name: "hr-events", Sources: map[string]event.Scope{"workday": {"*"}}}}, Logs: c.logs}
+		if r := told(t, d, "signals"); r.Status != c.want {
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }
