@@ -18,7 +18,7 @@ func reachChecks() []Check {
 		{"clock", "Our clock and those of Graph and the broker agree", "Set the clock (NTP): tokens and webhook signatures are refused when it is minutes off", (*exam).clock},
 		{"webhooks", "hr-events and risk-signals answer", "See that the function and its HTTP API are deployed, and what its log says", (*exam).webhooks},
 		{"notifications", "graph-notifications proves to Graph that it is ours", "MFAFLOW_NOTIFICATION_URL of tenant-sweep must lead to graph-notifications from the internet", (*exam).notifications},
-		{"operations", "event-replay answers", "See that it is deployed and what its log says; MFAFLOW_OPERATIONS_URL or --url says where it is", (*exam).operations},
+		{"operations", "event-replay answers", "See that it is deployed and what its log says; MFAFLOW_OPERATIONS_URL or --url says where it is; what AWS refuses takes lambda:InvokeFunctionUrl and lambda:InvokeFunction, as infra/README.md says for operators", (*exam).operations},
 		{"operator", "event-replay knows us as an operator", "Sign in with a role of MFAFLOW_OPERATOR_ROLES or MFAFLOW_NAMED_OPERATORS; on this machine, as the user who runs the stack", (*exam).operator},
 		{"channels", "The hosts that flags and passes go to have an address", "Correct the URL of the channel", (*exam).channels},
 	}
