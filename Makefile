@@ -14,7 +14,7 @@ FROM      ?= 1
 RACE_PKGS  = $(shell go list ./pkg/... ./events/... | grep -vxE 'mfaflow/pkg/(graph|flow|simulation|cmd/sim)')
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-all build package image test check fmt vet lint arch infra infra-azurerm deploy destroy race crash sim sim-mutations fuzz bench screenshots clean FORCE
+.PHONY: terraform help run demo demo-all build package image test check fmt vet lint arch infra infra-azurerm deploy destroy race crash sim sim-mutations fuzz bench screenshots clean FORCE
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,12 +36,20 @@ build-mfaflow: FORCE
 build-%: FORCE ## build one function, for example build-hr-events
 	@$(BUILD) -o dist/$* ./functions/$*
 
-package: $(ARCHES:%=package-%) ## zip every function for AWS Lambda, with bill of materials, licences and sizes (ARCHES="arm64 amd64")
+package: $(ARCHES:%=package-%) ## zip every function for AWS Lambda and run the zips, with bill of materials, licences and sizes (ARCHES="arm64 amd64")
+
+# What runs the zips of another architecture than this machine's: Debian's qemu-user-static.
+EMULATOR_arm64 := qemu-aarch64
+EMULATOR_amd64 := qemu-x86_64
 
 package-%:
 	@rm -rf dist/lambda/$* dist/package/$*
 	@$(MAKE) --no-print-directory $(FUNCTIONS:%=dist/lambda/$*/%/bootstrap)
 	@go run ./pkg/cmd/package -arch $* -bin dist/lambda/$* -out dist/package/$*
+	@emulator=; [ $* = "$$(go env GOHOSTARCH)" ] || emulator=$$(command -v $(EMULATOR_$*)-static || command -v $(EMULATOR_$*)) || \
+	  { echo "dist/package/$*: looked into and NOT RUN, for want of $(EMULATOR_$*) (apt-get install qemu-user-static)"; exit 0; }; \
+	  echo "dist/package/$*: under the Lambda runtime$${emulator:+, emulated by $$emulator}"; \
+	  go test -count=1 ./pkg/stack -run 'UnderLambda|WithoutSecrets' -packages $(CURDIR)/dist/package -arch $* -emulator "$$emulator"
 
 # One function for one architecture, for example dist/lambda/arm64/hr-events/bootstrap.
 dist/lambda/%/bootstrap: FORCE
@@ -74,8 +82,16 @@ arch: ## check the layout and the dependency rules
 lint: ## golangci-lint, pinned in .ci/tools
 	go tool $(TOOLS) golangci-lint run
 
-infra: ## check infra/ with Terraform and without a cloud: validate, mocked tests, mutations
+terraform:
 	@command -v terraform >/dev/null || { echo "Terraform is missing: https://developer.hashicorp.com/terraform/install"; exit 1; }
+
+# Terraform itself would ask for a state first and miss the files afterwards.
+terraform-%: terraform
+	@test -n "$(DEPLOYMENT)" || { echo "usage: make $* DEPLOYMENT=contoso, for infra/contoso.tfvars and infra/contoso.s3.tfbackend"; exit 2; }
+	@for file in infra/$(DEPLOYMENT).tfvars infra/$(DEPLOYMENT).s3.tfbackend; do \
+	  test -f $$file || { echo "$$file is missing: infra/README.md, steps 2 and 3"; exit 1; }; done
+
+infra: terraform ## check infra/ with Terraform and without a cloud: validate, mocked tests, mutations
 	go test -count=1 -timeout 30m ./pkg/infratest -terraform
 
 # The commit after 5.2.0; the proxy has no tags of this module beyond v1.
@@ -85,13 +101,11 @@ infra-azurerm: ## the same with the real azurerm provider, built through the Go 
 	GOBIN=$(CURDIR)/dist/azurerm go install -p=1 -ldflags="-s -w" github.com/hashicorp/terraform-provider-azurerm@$(AZURERM)
 	go test -count=1 -timeout 30m ./pkg/infratest -terraform -azurerm $(CURDIR)/dist/azurerm/terraform-provider-azurerm
 
-deploy: ## terraform apply with infra/DEPLOYMENT.tfvars, after asking (ARGS='-var paused=true')
-	@test -n "$(DEPLOYMENT)" || { echo "usage: make deploy DEPLOYMENT=contoso, for infra/contoso.tfvars and infra/contoso.s3.tfbackend"; exit 2; }
+deploy: terraform-deploy ## terraform apply with infra/DEPLOYMENT.tfvars, after asking (ARGS='-var paused=true')
 	terraform -chdir=infra init -reconfigure -backend-config=$(DEPLOYMENT).s3.tfbackend
 	terraform -chdir=infra apply -var-file=$(DEPLOYMENT).tfvars $(ARGS)
 
-destroy: ## terraform destroy, after asking: waiting events and the state of every lane go too
-	@test -n "$(DEPLOYMENT)" || { echo "usage: make destroy DEPLOYMENT=contoso"; exit 2; }
+destroy: terraform-destroy ## terraform destroy, after asking: waiting events and the state of every lane go too
 	terraform -chdir=infra init -reconfigure -backend-config=$(DEPLOYMENT).s3.tfbackend
 	terraform -chdir=infra destroy -var-file=$(DEPLOYMENT).tfvars $(ARGS)
 

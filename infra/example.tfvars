@@ -33,6 +33,10 @@ settings = {
   flag-notifier = {
     MFAFLOW_FLAG_MAIL_TO = "it-security@contoso.com"
   }
+  readiness-report = {
+    # The same accounts: the report says when nobody could sign in with one.
+    MFAFLOW_BREAK_GLASS_ACCOUNTS = "cccc0000-2222-4eee-8fff-000011112222,cccc0000-2222-4eee-8fff-000011113333"
+  }
 }
 
 # Operators sign in with IAM Identity Center, by command line:

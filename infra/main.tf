@@ -5,6 +5,9 @@ locals {
   functions = local.catalogue.functions
   tags      = merge(var.tags, { application = var.name })
 
+  # Go and AWS have a name each for one of the architectures.
+  packages = coalesce(var.packages, "${path.module}/../dist/package/${var.architecture == "x86_64" ? "amd64" : "arm64"}")
+
   # The drains of lanes run side by side; everything else is as in the catalogue.
   concurrency = {
     for name, f in local.functions : name => contains(["identity-router", "identity-worker"], name) ? f.concurrency * var.workers : f.concurrency
@@ -51,6 +54,7 @@ module "servicebus" {
     for name in keys(local.functions) : name => module.entra[name].service_principal_id
   }
   alarm_addresses = var.alarm_addresses
+  locked          = var.locked
   tags            = local.tags
 }
 
@@ -74,7 +78,7 @@ module "function" {
   concurrency  = local.concurrency[each.key]
   paused       = var.paused
   role         = aws_iam_role.function[each.key]
-  package      = "${var.packages}/${each.key}.zip"
+  package      = "${local.packages}/${each.key}.zip"
   architecture = var.architecture
   environment  = local.environment[each.key]
   has_secrets  = local.has_secrets[each.key]

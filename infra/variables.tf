@@ -22,6 +22,11 @@ variable "account_id" {
 variable "region" {
   description = "AWS region of the functions."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region is the code of an AWS region, such as eu-central-1."
+  }
 }
 
 variable "tenant_id" {
@@ -37,22 +42,45 @@ variable "tenant_id" {
 variable "subscription_id" {
   description = "Azure subscription of the Service Bus namespace."
   type        = string
+
+  validation {
+    condition     = can(regex("^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$", var.subscription_id))
+    error_message = "subscription_id is a GUID in lower case: az account show --query id."
+  }
 }
 
 variable "location" {
   description = "Azure region of the Service Bus namespace; near the AWS region, since every event crosses both."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9]+$", var.location))
+    error_message = "location is the short name of an Azure region, such as germanywestcentral: az account list-locations."
+  }
 }
 
 variable "namespace" {
   description = "Name of the Service Bus namespace, unique in the world."
   type        = string
+
+  validation {
+    condition     = can(regex("^[a-zA-Z][a-zA-Z0-9-]{4,48}[a-zA-Z0-9]$", var.namespace))
+    error_message = "namespace has 6 to 50 letters, digits and -, beginning with a letter, and is no host name."
+  }
 }
 
 variable "packages" {
-  description = "Folder of the zips that make package wrote."
+  description = "Folder of the zips, for the architecture; null is where make package wrote them."
   type        = string
-  default     = "../dist/package/arm64"
+  default     = null
+
+  # Said once, and before anything is asked of a cloud.
+  validation {
+    condition = alltrue([for f in keys(jsondecode(file("${path.module}/functions.json")).functions) :
+      fileexists("${coalesce(var.packages, "${path.module}/../dist/package/${var.architecture == "x86_64" ? "amd64" : "arm64"}")}/${f}.zip")
+    ])
+    error_message = "packages has no zip of some function: run make package first, from the repository."
+  }
 }
 
 variable "architecture" {
@@ -85,6 +113,13 @@ variable "settings" {
     ), n)]]))
     error_message = "A secret belongs in Secrets Manager, not in settings: README, step 5."
   }
+  validation {
+    # It is renewed at half, and the alarm rings at two days.
+    condition = alltrue([for s in values(var.settings) :
+      can(regex("^(9[6-9]|[1-6][0-9]{2})h$", lookup(s, "MFAFLOW_SUBSCRIPTION_LIFETIME", "672h")))
+    ])
+    error_message = "MFAFLOW_SUBSCRIPTION_LIFETIME is from 96h to 695h, in hours: a shorter one is always about to lapse."
+  }
 }
 
 variable "workers" {
@@ -102,6 +137,12 @@ variable "paused" {
   description = "Switch the schedules off: webhooks are accepted and queued, and nothing is done about them."
   type        = bool
   default     = false
+}
+
+variable "locked" {
+  description = "Keep the Service Bus namespace from being deleted. Off for a deployment that takes a right on a queue away, which Azure refuses under the lock: README, upgrade."
+  type        = bool
+  default     = true
 }
 
 variable "hr_bus" {

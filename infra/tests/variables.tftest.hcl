@@ -12,8 +12,28 @@ mock_provider "azuread" {
   source = "./tests/mocks/azuread"
 }
 
+# Runs of a module take of these what it knows, and change what they are about.
 variables {
+  name     = "mfaflow"
   packages = "tests/packages"
+
+  # modules/operators
+  issuer       = "https://idp.example"
+  client_id    = "console"
+  function_arn = "arn:aws:lambda:eu-central-1:111122223333:function:mock"
+  people       = { subject = "ada@contoso.com" }
+
+  # modules/function
+  function     = { trigger = { url = true }, memory = 128, timeout = 10 }
+  concurrency  = 1
+  role         = { id = "role", arn = "arn:aws:iam::111122223333:role/role" }
+  package      = "tests/packages/hr-events.zip"
+  architecture = "arm64"
+  environment  = {}
+  has_secrets  = false
+  federated    = true
+  key_arn      = "arn:aws:kms:eu-central-1:111122223333:key/mock"
+  log_days     = 400
 }
 
 run "a_secret_among_the_settings" {
@@ -66,6 +86,67 @@ run "an_architecture_that_is_not_built" {
   expect_failures = [var.architecture]
 }
 
+run "packages_that_are_not_built" {
+  command = plan
+
+  variables {
+    packages = "tests/nothing"
+  }
+
+  expect_failures = [var.packages]
+}
+
+run "packages_where_make_puts_them" {
+  command = plan
+
+  variables {
+    packages     = null
+    architecture = "x86_64"
+  }
+
+  expect_failures = [var.packages]
+}
+
+run "a_place_for_a_region" {
+  command = plan
+
+  variables {
+    region = "Frankfurt"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "a_name_with_spaces_for_a_location" {
+  command = plan
+
+  variables {
+    location = "Germany West Central"
+  }
+
+  expect_failures = [var.location]
+}
+
+run "a_name_for_the_subscription" {
+  command = plan
+
+  variables {
+    subscription_id = "Contoso Production"
+  }
+
+  expect_failures = [var.subscription_id]
+}
+
+run "a_host_for_the_namespace" {
+  command = plan
+
+  variables {
+    namespace = "mfaflow-contoso.servicebus.windows.net"
+  }
+
+  expect_failures = [var.namespace]
+}
+
 run "alarms_for_nobody" {
   command = plan
 
@@ -84,11 +165,7 @@ run "two_operators_of_one_name" {
   }
 
   variables {
-    name         = "mfaflow-operators"
-    issuer       = "https://idp.example"
-    client_id    = "console"
-    function_arn = "arn:aws:lambda:eu-central-1:111122223333:function:mock"
-    people       = { subject-a = "ada@contoso.com", subject-b = "ada@contoso.com" }
+    people = { subject-a = "ada@contoso.com", subject-b = "ada@contoso.com" }
   }
 
   expect_failures = [var.people]
@@ -102,11 +179,7 @@ run "a_subject_that_is_no_session_name" {
   }
 
   variables {
-    name         = "mfaflow-operators"
-    issuer       = "https://idp.example"
-    client_id    = "console"
-    function_arn = "arn:aws:lambda:eu-central-1:111122223333:function:mock"
-    people       = { "auth0|ada" = "ada@contoso.com" }
+    people = { "auth0|ada" = "ada@contoso.com" }
   }
 
   expect_failures = [var.people]
@@ -120,11 +193,7 @@ run "an_issuer_without_tls" {
   }
 
   variables {
-    name         = "mfaflow-operators"
-    issuer       = "http://idp.example"
-    client_id    = "console"
-    function_arn = "arn:aws:lambda:eu-central-1:111122223333:function:mock"
-    people       = { subject = "ada@contoso.com" }
+    issuer = "http://idp.example"
   }
 
   expect_failures = [var.issuer]
@@ -138,17 +207,7 @@ run "a_function_without_a_trigger" {
   }
 
   variables {
-    name         = "mfaflow-nothing"
-    function     = { trigger = {}, memory = 128, timeout = 10 }
-    concurrency  = 1
-    role         = { id = "role", arn = "arn:aws:iam::111122223333:role/role" }
-    package      = "tests/packages/hr-events.zip"
-    architecture = "arm64"
-    environment  = {}
-    has_secrets  = false
-    federated    = true
-    key_arn      = "arn:aws:kms:eu-central-1:111122223333:key/mock"
-    log_days     = 400
+    function = { trigger = {}, memory = 128, timeout = 10 }
   }
 
   expect_failures = [var.function]
@@ -162,17 +221,7 @@ run "more_settings_than_lambda_takes" {
   }
 
   variables {
-    name         = "mfaflow-much"
-    function     = { trigger = { url = true }, memory = 128, timeout = 10 }
-    concurrency  = 1
-    role         = { id = "role", arn = "arn:aws:iam::111122223333:role/role" }
-    package      = "tests/packages/hr-events.zip"
-    architecture = "arm64"
-    environment  = { MFAFLOW_SOURCES = join("", [for i in range(500) : "0123456789"]) }
-    has_secrets  = false
-    federated    = true
-    key_arn      = "arn:aws:kms:eu-central-1:111122223333:key/mock"
-    log_days     = 400
+    environment = { MFAFLOW_SOURCES = join("", [for i in range(500) : "0123456789"]) }
   }
 
   expect_failures = [aws_lambda_function.this]

@@ -288,11 +288,11 @@ func (o *opening) function(s settingsOf) doctor.Function {
 	case *config.HREvents:
 		a, b = c.App, c.Broker
 		queues(doctor.Inbound, c.InboundQueue, doctor.Quarantine, c.QuarantineQueue)
-		f.Sources = scopes(sources(c.Ingest))
+		f.Sources, f.Posters = scopes(sources(c.Ingest)), posters(sources(c.Ingest))
 	case *config.RiskSignals:
 		a, b = c.App, c.Broker
 		queues(doctor.Inbound, c.InboundQueue, doctor.Quarantine, c.QuarantineQueue)
-		f.Sources = scopes(sources(c.Ingest))
+		f.Sources, f.Posters = scopes(sources(c.Ingest)), posters(sources(c.Ingest))
 	case *config.GraphNotifications:
 		a, b = c.App, c.Broker
 		queues(doctor.Inbound, c.InboundQueue, doctor.Control, c.ControlQueue)
@@ -330,6 +330,10 @@ func (o *opening) function(s settingsOf) doctor.Function {
 		for source, scope := range sweep.Sends(f.Polls) {
 			f.Sources[source] = scope
 		}
+	case *config.ReadinessReport:
+		a, b, g = c.App, c.Broker, c.Directory
+		queues(doctor.Flags, c.FlagsQueue)
+		f.BreakGlass = c.BreakGlassAccounts
 	case *config.EventReplay:
 		a, b, g = c.App, c.Broker, c.Directory
 		queues(doctor.Inbound, c.InboundQueue, doctor.Lanes, c.LanesQueue, doctor.Flags, c.FlagsQueue, doctor.Control, c.ControlQueue, doctor.Quarantine, c.QuarantineQueue)
@@ -437,6 +441,15 @@ func scopes(list []ingest.Source) map[string]event.Scope {
 		all[s.Name] = event.Scope(s.Types)
 	}
 	return all
+}
+
+func posters(list []ingest.Source) (names []string) {
+	for _, s := range list {
+		if s.Posts() {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 // hosts are those of the URLs that are set. The rest of such a URL is often a secret.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -348,20 +349,35 @@ func TestDoctorFindsPlantedFaults(t *testing.T) {
 		"emergency account disabled": {func(p *patient) {
 			p.Graph.Mutate(func(t *simgraph.Tenant) { t.User(breakGlass).AccountEnabled = false })
 		}, "break-glass", fail, breakGlass + " is disabled"},
-		"emergency account gone":     {func(p *patient) { p.must(p.Graph.Delete(breakGlass)) }, "break-glass", fail, breakGlass + " does not exist"},
-		"no emergency account":       {func(p *patient) { p.protect("") }, "break-glass", warn, "names none"},
-		"mailbox missing":            {func(p *patient) { p.sender("nobody@contoso.example") }, "mail", fail, "nobody@contoso.example, which identity-worker, flag-notifier sends from, does not exist"},
-		"clock far off":              {func(p *patient) { p.Advance(11 * time.Minute) }, "clock", fail, "Graph is 11m"},
-		"clock off":                  {func(p *patient) { p.Advance(2 * time.Minute) }, "clock", warn, "Graph is 2m"},
-		"function down":              {func(p *patient) { p.Stop("hr-events") }, "webhooks", fail, "hr-events: "},
-		"notifications unheard":      {func(p *patient) { p.Stop("graph-notifications") }, "notifications", fail, "/graph/notifications: "},
-		"event-replay down":          {func(p *patient) { p.Stop("event-replay") }, "operations", fail, "event-replay cannot be reached"},
-		"operator unknown":           {otherToken, "operator", fail, "nobody"},
-		"channel without an address": {func(p *patient) { p.set("flag-notifier", "MFAFLOW_TEAMS_WEBHOOK_URL", "https://teams.invalid/hunter2") }, "channels", fail, "Teams: teams.invalid has no address"},
-		"dead letter":                {deadLetter, "dead-letters", warn, "lanes: 1 forbidden"},
-		"breaker tripped":            {trip, "breaker", warn, "it has tripped: 1 of 1 changes"},
-		"trail with a hole":          {hole, "audit", fail, "from record 1 to 3"},
-		"source that fell silent":    {silence, "signals", warn, "demo-hr: nothing for 8 days"},
+		"emergency account gone": {func(p *patient) { p.must(p.Graph.Delete(breakGlass)) }, "break-glass", fail, breakGlass + " does not exist"},
+		"no emergency account": {func(p *patient) {
+			p.protect("")
+			p.set("readiness-report", "MFAFLOW_BREAK_GLASS_ACCOUNTS", "")
+		}, "break-glass", warn, "could block the last way in; MFAFLOW_BREAK_GLASS_ACCOUNTS"},
+		"emergency account unprotected": {func(p *patient) {
+			p.protect(strings.Replace(p.setting("identity-worker", protected), breakGlass+",", "", 1))
+		},
+			"break-glass", fail, "identity-worker does not protect " + breakGlass + ", an emergency account to readiness-report"},
+		"no emergency account protected": {func(p *patient) { p.protect("") }, "break-glass", fail, "identity-worker does not protect " + breakGlass},
+		"emergency accounts not watched": {func(p *patient) { p.set("readiness-report", "MFAFLOW_BREAK_GLASS_ACCOUNTS", "") }, "break-glass", warn, "readiness-report names none"},
+		"emergency account made up":      {madeUp, "break-glass", fail, nobody + " does not exist"},
+		"webhooks at another function":   {func(p *patient) { p.reach("hr-events", p.Origins()["risk-signals"]) }, "webhooks", fail, "the URL of hr-events answers 404 to "},
+		"webhooks at event-replay":       {func(p *patient) { p.reach("risk-signals", p.OperationsURL()) }, "webhooks", fail, "the URL of risk-signals leads elsewhere: it answers 403"},
+		"webhooks at another program":    {func(p *patient) { p.reach("risk-signals", p.stranger(http.StatusUnauthorized)) }, "webhooks", fail, "the URL of risk-signals leads elsewhere: it answers 401"},
+		"webhooks that take anything":    {func(p *patient) { p.reach("hr-events", p.stranger(http.StatusAccepted)) }, "webhooks", fail, "hr-events answers 202 to "},
+		"webhooks that are moved":        {func(p *patient) { p.reach("hr-events", p.stranger(http.StatusFound)) }, "webhooks", fail, "hr-events answers 302"},
+		"mailbox missing":                {func(p *patient) { p.sender("nobody@contoso.example") }, "mail", fail, "nobody@contoso.example, which identity-worker, flag-notifier sends from, does not exist"},
+		"clock far off":                  {func(p *patient) { p.Advance(11 * time.Minute) }, "clock", fail, "Graph is 11m"},
+		"clock off":                      {func(p *patient) { p.Advance(2 * time.Minute) }, "clock", warn, "Graph is 2m"},
+		"function down":                  {func(p *patient) { p.Stop("hr-events") }, "webhooks", fail, "hr-events: "},
+		"notifications unheard":          {func(p *patient) { p.Stop("graph-notifications") }, "notifications", fail, "/graph/notifications: "},
+		"event-replay down":              {func(p *patient) { p.Stop("event-replay") }, "operations", fail, "event-replay cannot be reached"},
+		"operator unknown":               {otherToken, "operator", fail, "nobody"},
+		"channel without an address":     {func(p *patient) { p.set("flag-notifier", "MFAFLOW_TEAMS_WEBHOOK_URL", "https://teams.invalid/hunter2") }, "channels", fail, "Teams: teams.invalid has no address"},
+		"dead letter":                    {deadLetter, "dead-letters", warn, "lanes: 1 forbidden"},
+		"breaker tripped":                {trip, "breaker", warn, "it has tripped: 1 of 1 changes"},
+		"trail with a hole":              {hole, "audit", fail, "from record 1 to 3"},
+		"source that fell silent":        {silence, "signals", warn, "demo-hr: nothing for 8 days"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPatient(t)
@@ -385,8 +401,29 @@ func TestDoctorFindsPlantedFaults(t *testing.T) {
 	}
 }
 
-// breakGlass is an emergency account of the sample tenant.
-const breakGlass = "10000000-0000-4000-8000-000000000018"
+const (
+	// breakGlass is an emergency account of the sample tenant, and nobody has the other id.
+	breakGlass = "10000000-0000-4000-8000-000000000018"
+	nobody     = "10000000-0000-4000-8000-00000000dead"
+
+	protected = "MFAFLOW_PROTECTED_ACCOUNTS"
+)
+
+// madeUp is an account that both lists name.
+func madeUp(p *patient) {
+	p.protect(p.setting("identity-worker", protected) + "," + nobody)
+	p.set("readiness-report", "MFAFLOW_BREAK_GLASS_ACCOUNTS", nobody)
+}
+
+// reach says where a function is.
+func (p *patient) reach(function, url string) { p.args = []string{"--reach", function + "=" + url} }
+
+// stranger is a program that answers everything alike.
+func (p *patient) stranger(status int) string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	p.Cleanup(s.Close)
+	return s.URL
+}
 
 // elsewhere names another queue in the settings of all functions that have one of its kind.
 func (p *patient) elsewhere(variable, name string) {
@@ -433,7 +470,7 @@ func otherToken(p *patient) {
 
 func (p *patient) protect(accounts string) {
 	for _, function := range []string{"identity-worker", "event-replay"} {
-		p.set(function, "MFAFLOW_PROTECTED_ACCOUNTS", accounts)
+		p.set(function, protected, accounts)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,6 +22,7 @@ import (
 
 	"mfaflow/pkg/console"
 	"mfaflow/pkg/operate"
+	simbrowser "mfaflow/pkg/sim/browser"
 	"mfaflow/pkg/sim/certificate"
 )
 
@@ -35,17 +35,11 @@ const patience = 4 * time.Minute
 // chromium starts a browser that ends with the test.
 func chromium(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	binary := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			binary = found
-			break
-		}
-	}
-	if binary == "" && os.Getenv("CI") != "" {
-		t.Fatal("no chromium on this machine, which is what .ci/run installs")
-	} else if binary == "" {
-		t.Skip("no chromium on this machine: apt-get install -y chromium (.ci/run does)")
+	binary, err := simbrowser.Find()
+	if err != nil && simbrowser.Required() {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skip(err)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(binary), chromedp.NoSandbox, chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(60*time.Second))

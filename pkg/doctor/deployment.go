@@ -68,6 +68,8 @@ type Function struct {
 	PassLifetime time.Duration
 	PassOneTime  bool
 	Protected    []identity.UserID
+	// BreakGlass are the emergency accounts that the function watches over.
+	BreakGlass []identity.UserID
 	// Requires is true when it can require stronger methods of people.
 	Requires bool
 	// Sender is the mailbox that the function sends from; empty when it sends none.
@@ -77,8 +79,9 @@ type Function struct {
 	// Channels are the hosts that it calls with flags or passes, by what they are.
 	Channels map[string]string
 
-	// URL is where it is reached by HTTP.
-	URL string
+	// URL is where it is reached by HTTP, and Posters are the sources that post there.
+	URL     string
+	Posters []string
 	// App is its app registration; nil when only the function itself can prove to be it,
 	// for which Why says the reason.
 	App App

@@ -20,8 +20,8 @@ type need struct {
 const mailSend = "Mail.Send"
 
 // needs are the permissions of each function; one that is not listed needs none. They are
-// those of infra/functions.json, which a test compares where it exists. Mail.Send is not
-// among them: it may be granted in Exchange for one mailbox, which no token tells.
+// those of infra/functions.json, which a test compares. Mail.Send is not among them: it may
+// be granted in Exchange for one mailbox, which no token tells.
 func needs(function string) []need {
 	methods := []string{"UserAuthMethod-*.ReadWrite.All", "UserAuthMethod-*.Read.All"}
 	polls := func(p ...sweep.Poll) func(*Function) bool {
@@ -48,6 +48,12 @@ func needs(function string) []need {
 			{permission: "AuditLog.Read.All", unless: polls(sweep.PollSignIns)},
 			{permission: "IdentityRiskyUser.Read.All", unless: polls(sweep.PollRiskyUsers)},
 			{permission: "IdentityRiskEvent.Read.All", unless: polls(sweep.PollDetections)},
+		}
+	case "readiness-report":
+		return []need{
+			{permission: "User.Read.All"}, {permission: "GroupMember.Read.All"}, {permission: "RoleManagement.Read.Directory"},
+			{permission: "Policy.Read.All"}, {permission: "AuditLog.Read.All"}, {permission: "Application.Read.All"},
+			{permission: "Organization.Read.All"},
 		}
 	case "event-replay":
 		return []need{

@@ -16,7 +16,7 @@ import (
 func reachChecks() []Check {
 	return []Check{
 		{"clock", "Our clock and those of Graph and the broker agree", "Set the clock (NTP): tokens and webhook signatures are refused when it is minutes off", (*exam).clock},
-		{"webhooks", "hr-events and risk-signals answer", "See that the function and its HTTP API are deployed, and what its log says", (*exam).webhooks},
+		{"webhooks", "hr-events and risk-signals answer and know their sources", "See that the URL is that of the function's HTTP API, that it is deployed with these settings, and what its log says", (*exam).webhooks},
 		{"notifications", "graph-notifications proves to Graph that it is ours", "MFAFLOW_NOTIFICATION_URL of tenant-sweep must lead to graph-notifications from the internet", (*exam).notifications},
 		{"operations", "event-replay answers", "See that it is deployed and what its log says; MFAFLOW_OPERATIONS_URL or --url says where it is; what AWS refuses takes lambda:InvokeFunctionUrl and lambda:InvokeFunction, as infra/README.md says for operators", (*exam).operations},
 		{"operator", "event-replay knows us as an operator", "Sign in with a role of MFAFLOW_OPERATOR_ROLES or MFAFLOW_NAMED_OPERATORS; on this machine, as the user who runs the stack", (*exam).operator},
@@ -59,8 +59,10 @@ func (e *exam) clock(f *finding) {
 	}
 }
 
-// webhooks posts nothing, for a source that there is not: our functions refuse that in their
-// own words, a gateway or somebody else's server in others.
+// webhooks delivers nothing: what it posts is empty and nobody signed it. The function that
+// belongs there refuses that of every source that it knows, and has no path for a source
+// that nobody has; another function has neither path, and another program says the same to
+// both. A gateway that knows only POST would answer 404 to a GET, wherever it leads.
 func (e *exam) webhooks(f *finding) {
 	for _, name := range []string{"hr-events", "risk-signals"} {
 		fn := e.function(name)
@@ -70,19 +72,46 @@ func (e *exam) webhooks(f *finding) {
 		case fn.URL == "" || e.Web == nil:
 			f.skip("nobody says where %s is: --reach %s=URL", name, name)
 			continue
+		case len(fn.Posters) == 0:
+			f.skip("no source posts to %s", name)
+			continue
 		}
-		path := map[string]string{"hr-events": "/hr/", "risk-signals": "/risk/"}[name] + "doctor"
-		switch a, err := e.Web.Do(e.ctx, http.MethodPost, strings.TrimSuffix(fn.URL, "/")+path); {
+		base := strings.TrimSuffix(fn.URL, "/") + map[string]string{"hr-events": "/hr/", "risk-signals": "/risk/"}[name]
+		known := true
+		for _, source := range fn.Posters {
+			if known = e.refuses(f, name, source, base+source); !known {
+				break // the others would say the same
+			}
+		}
+		switch a, err := e.Web.Do(e.ctx, http.MethodPost, base+rand.Text()); {
+		case !known:
 		case err != nil:
 			f.fail("%s: %s", name, plainly(err))
-		case a.Status >= http.StatusInternalServerError || a.Status < http.StatusBadRequest:
-			f.fail("%s answers %d", name, a.Status)
+		case a.Status != http.StatusNotFound:
+			f.fail("the URL of %s leads elsewhere: it answers %d to a source that there is not", name, a.Status)
 		case !ours(a):
 			f.fail("the URL of %s leads elsewhere: it answers %d, and not as our functions do", name, a.Status)
 		default:
-			f.note("%s answers", name)
+			f.note("%s knows %s", name, strings.Join(fn.Posters, ", "))
 		}
 	}
+}
+
+// refuses reports whether a function knows a source and takes nothing unsigned from it.
+func (e *exam) refuses(f *finding, function, source, url string) bool {
+	switch a, err := e.Web.Do(e.ctx, http.MethodPost, url); {
+	case err != nil:
+		f.fail("%s: %s", function, plainly(err))
+	case a.Status == http.StatusNotFound:
+		f.fail("the URL of %s answers 404 to %s: it leads elsewhere, or the deployed function has other sources", function, source)
+	case a.Status < http.StatusMultipleChoices:
+		f.fail("%s answers %d to %s, whatever is posted", function, a.Status, source)
+	case a.Status < http.StatusBadRequest || a.Status >= http.StatusInternalServerError:
+		f.fail("%s answers %d", function, a.Status)
+	default:
+		return true
+	}
+	return false
 }
 
 // ours reports whether an error is told as our functions tell it.

@@ -18,7 +18,7 @@ func tenantChecks() []Check {
 		{"pass-lifetime", "Passes may last as long as MFAFLOW_PASS_LIFETIME says", "Raise the maximum lifetime in the policy, or change MFAFLOW_PASS_LIFETIME: the policy cuts what is longer", (*exam).passLifetime},
 		{"pass-one-time", "The policy and MFAFLOW_PASS_ONE_TIME agree", "Set MFAFLOW_PASS_ONE_TIME to true, or let the policy allow passes that work more than once", (*exam).passOneTime},
 		{"access-strengths", "Conditional Access lets a pass in", "Add Temporary Access Pass to the strength, or exclude from the policy whoever is to register with a pass", (*exam).accessStrengths},
-		{"break-glass", "The emergency accounts are there and enabled", "Correct MFAFLOW_PROTECTED_ACCOUNTS, or enable the account", (*exam).breakGlass},
+		{"break-glass", "The emergency accounts are there, enabled, protected and watched over", "Name every emergency account in MFAFLOW_PROTECTED_ACCOUNTS of identity-worker and event-replay and in MFAFLOW_BREAK_GLASS_ACCOUNTS of readiness-report, and enable it", (*exam).breakGlass},
 		{"mail", "The mailbox that mail is sent from is there", "Correct MFAFLOW_MAIL_SENDER, or give the account a mailbox", (*exam).mail},
 	}
 }
@@ -160,18 +160,37 @@ func (e *exam) accessStrengths(f *finding) {
 	f.note("%s enforced", plural(enforced, "policy with a strength is", "policies with a strength are"))
 }
 
+// breakGlass compares two lists that people keep by hand: an emergency account in only one
+// of them is either watched over and may be blocked by an event, or the other way round.
 func (e *exam) breakGlass(f *finding) {
-	worker := e.function("identity-worker")
+	worker, report := e.function("identity-worker"), e.function("readiness-report")
+	var accounts []identity.UserID
 	switch {
 	case worker == nil:
 		f.skip("no settings of identity-worker")
-		return
 	case len(worker.Protected) == 0:
-		f.warn("MFAFLOW_PROTECTED_ACCOUNTS names none: an event could block the last way in")
-		return
+		f.warn("MFAFLOW_PROTECTED_ACCOUNTS of identity-worker names none: an event could block the last way in")
+	default:
+		accounts = append(accounts, worker.Protected...)
+	}
+	switch {
+	case report == nil:
+		f.skip("no settings of readiness-report")
+	case len(report.BreakGlass) == 0:
+		f.warn("MFAFLOW_BREAK_GLASS_ACCOUNTS of readiness-report names none: nobody notices when one has no method that works")
+	default:
+		accounts = append(accounts, report.BreakGlass...)
+	}
+	if worker != nil && report != nil {
+		for _, id := range report.BreakGlass {
+			if !slices.Contains(worker.Protected, id) {
+				f.fail("identity-worker does not protect %s, an emergency account to readiness-report", id)
+			}
+		}
 	}
 	n := 0
-	for _, id := range worker.Protected {
+	slices.Sort(accounts)
+	for _, id := range slices.Compact(accounts) {
 		_, ok := read(e, f, "User.Read.All", func(ctx context.Context, a App) (identity.Account, error) {
 			account, err := a.Account(ctx, id)
 			switch {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/readiness"
+	"mfaflow/pkg/sim/browser"
 	graphsim "mfaflow/pkg/sim/graph"
 )
 
@@ -28,7 +28,7 @@ func TestReadinessScreenshots(t *testing.T) {
 	if *screenshots == "" {
 		t.Skip("no folder was asked for with -screenshots")
 	}
-	binary, err := exec.LookPath("chromium")
+	binary, err := browser.Find()
 	if err != nil {
 		t.Fatal(err)
 	}

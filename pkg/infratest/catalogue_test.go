@@ -17,6 +17,8 @@ import (
 
 // document is functions.json.
 type document struct {
+	dir string // that it was read from
+
 	Functions map[string]function `json:"functions"`
 	Queues    map[string]struct {
 		Sessions bool `json:"sessions"`
@@ -57,6 +59,7 @@ func catalogue(t *testing.T, infra string) document {
 	if err := d.Decode(&doc); err != nil {
 		t.Fatalf("functions.json: %v", err)
 	}
+	doc.dir = infra
 	return doc
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -276,15 +277,31 @@ func deploymentRules() []deploymentRule {
 			}
 			return l
 		}},
+		{"the costs are of what is made", func(_ *testing.T, doc document, s state) (l breaches) {
+			text, err := os.ReadFile(filepath.Join(doc.dir, "README.md"))
+			if err != nil {
+				return breaches{err.Error()}
+			}
+			_, section, _ := strings.Cut(string(text), "\n## What it costs\n")
+			section, _, _ = strings.Cut(section, "\n## ")
+			for what, typ := range map[string]string{
+				"alarms": "aws_cloudwatch_metric_alarm", "secrets": "aws_secretsmanager_secret", "alerts": "azurerm_monitor_metric_alert",
+			} {
+				if want := fmt.Sprintf(" %d %s at $", len(s.of(typ)), what); !strings.Contains(section, want) {
+					l.addf("README.md says nothing of%s", want)
+				}
+			}
+			return l
+		}},
 		{"every function is watched", func(_ *testing.T, doc document, s state) (l breaches) {
-			for _, alarm := range []string{"errors", "throttles", "failures"} {
+			for _, what := range []string{"fails", "is throttled", "left something undone"} {
 				var watched []string
 				for _, r := range s.of("aws_cloudwatch_metric_alarm") {
-					if r.Name == alarm {
-						watched = append(watched, fmt.Sprint(r.Index))
+					if name, ok := strings.CutSuffix(fmt.Sprint(r.Index), " "+what); ok {
+						watched = append(watched, name)
 					}
 				}
-				l.differ("alarm "+alarm, "functions.json", keys(doc.Functions), "the deployment", watched)
+				l.differ("the alarm that one "+what, "functions.json", keys(doc.Functions), "the deployment", watched)
 			}
 			return l
 		}},

@@ -68,13 +68,16 @@ var mutations = []mutation{
 	{"consent by whoever deploys", entra, `resource "azuread_service_principal" "this" {`,
 		"resource \"azuread_app_role_assignment\" \"this\" {\n}\n\nresource \"azuread_service_principal\" \"this\" {", "consent is a root of its own"},
 	{"an alarm that nobody hears", "modules/observability/main.tf", "  alarm_actions       = [aws_sns_topic.alarms.arn]\n", "", "alarms are heard"},
-	{"an alarm without a page", "modules/observability/main.tf", "runbook}a-function-fails", "runbook}a-function-falls", "alarms are heard"},
+	{"an alarm without a page", "modules/observability/main.tf", `anchor = "a-function-fails"`, `anchor = "a-function-falls"`, "alarms are heard"},
 	{"an alarm of what nobody measures", "modules/observability/main.tf", `SELECT MIN(\"SubscriptionLeft\")`, `SELECT MIN(\"SubscriptionLefts\")`, "alarms are of what functions say"},
 	{"a graph split by what is no dimension", "modules/observability/main.tf", `GROUP BY \"queue\"`, `GROUP BY \"lane\"`, "alarms are of what functions say"},
 	{"a graph of another's metrics", "modules/observability/main.tf", `SELECT MAX(\"Age\") FROM \"mfaflow\"`, `SELECT MAX(\"Age\") FROM \"mfaflows\"`, "alarms are of what functions say"},
 	{"a query that nobody understands", "modules/observability/main.tf", `SELECT MAX(\"Age\")`, `SELECT LAST(\"Age\")`, "alarms are of what functions say"},
 	{"an alarm of what nobody logs", "modules/observability/main.tf", `= \"breaker-tripped\"`, `= \"breaker-open\"`, "alarms are of what functions say"},
-	{"no alarm for dead letters", bus, `resource "azurerm_monitor_metric_alert" "dead_letters"`, `resource "azurerm_monitor_metric_alert" "something"`, "alarms are heard"},
+	{"no alarm for dead letters", bus, `metric = "DeadletteredMessages"`, `metric = "Messages"`, "alarms are heard"},
+	{"an alarm of a queue that nobody measures", "modules/observability/main.tf", `SELECT MAX(\"Waited\")`, `SELECT MAX(\"Waiting\")`, "alarms are of what functions say"},
+	{"an alarm that forgets who takes", bus, "OutgoingMessages = {", "SuccessfulRequests = {", "alarms are heard"},
+	{"an alarm of the quarantine without a page", bus, `anchor = "something-lies-in-quarantine"`, `anchor = "quarantine"`, "alarms are heard"},
 	{"a variable of any type", "variables.tf", `  type        = string
   default     = "mfaflow"`, `  default     = "mfaflow"`, "variables say what they are"},
 	{"any version of a provider", "versions.tf", `version = "~> 5.2"`, `version = ">= 5.2"`, "providers are pinned"},
@@ -99,6 +102,7 @@ var mutations = []mutation{
 	{"a permission that does not exist", "functions.json", `"IdentityRiskEvent.Read.All"`, `"IdentityRiskEvents.Read.All"`, "terraform test: deployment"},
 	{"secrets that may be settings", "variables.tf", "flatten([for f in values(jsondecode(file(\"${path.module}/functions.json\")).functions) : f.secrets]),", "", "terraform test: variables"},
 	{"operators of one name", operators, "length(distinct(values(var.people))) == length(var.people) && ", "", "terraform test: variables"},
+	{"packages that nobody built", "variables.tf", "fileexists(", "can(", "terraform test: variables"},
 	{"settings beyond 4 KiB", fn, "< 3900", "< 390000", "terraform test: variables"},
 	{"mail granted for every mailbox", "consent/main.tf", "for p in f.graph :", "for p in concat(f.graph, f.exchange) :", "terraform test: consent"},
 	{"the switch of the account is taken", deployment, "count = var.federation_exists ? 0 : 1", "count = 1", "terraform test: variations"},
@@ -119,7 +123,8 @@ var mutations = []mutation{
 	{"another claim for the session's name", operators, `"$${${local.host}:sub}"`, `"$${${local.host}:oid}"`, "an operator's session is the operator"},
 	{"one schedule for all workers", "modules/function/schedule.tf", "var.function.trigger.schedule == null ? 0 : var.concurrency", "var.function.trigger.schedule == null ? 0 : 2", "every schedule has its dead letters"},
 	{"a namespace without sessions", "modules/servicebus/main.tf", `sku                 = "Standard"`, `sku                 = join("", ["Bas", "ic"])`, "queues are as in the catalogue"},
-	{"alarms for some", "modules/observability/main.tf", "  for_each = var.functions\n", "  for_each = local.apis\n", "every function is watched"},
+	{"costs of what was made once", "README.md", "7 secrets at", "6 secrets at", "the costs are of what is made"},
+	{"alarms for some", "modules/observability/main.tf", "of       = local.lambdas", "of       = local.frequent", "every function is watched"},
 }
 
 // apply changes one place of the copy in dir.

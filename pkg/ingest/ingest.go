@@ -166,7 +166,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := correlation.ID(ctx)
 	name, ok := strings.CutPrefix(r.URL.Path, h.prefix)
 	src := h.byName[name]
-	if !ok || src == nil || !src.hasURL() {
+	if !ok || src == nil || !src.Posts() {
 		// The name is not logged: anybody can make one up.
 		h.answer(ctx, w, began, "", &refusal{status: http.StatusNotFound, reason: "unknown-source"})
 		return

@@ -140,8 +140,8 @@ type source struct {
 	facts map[string]any
 }
 
-// hasURL reports whether the source can be posted to.
-func (s *source) hasURL() bool { return s.verifier != nil || s.tokens != nil }
+// Posts reports whether the source delivers to a URL, and not only by an event bus.
+func (s Source) Posts() bool { return s.Verify != nil || s.Stream != nil }
 
 // binaryIsSigned reports whether nobody but the sender can have chosen what the
 // headers of a binary CloudEvent say. ce-specversion and extensions say nothing that

@@ -129,6 +129,7 @@ type visit struct {
 
 func (v *visit) message(ctx context.Context, m queue.Received) error {
 	ctx = m.Context(ctx)
+	v.measure(ctx, telemetry.Dimensions{}, telemetry.Waited(m.EnqueuedAt, v.engine.Now()))
 	if v.ledger == nil {
 		state, err := v.session.State(ctx)
 		if err != nil {
@@ -600,7 +601,7 @@ func (v *visit) deadLetter(ctx context.Context, m queue.Received, reason Reason,
 	if err := v.session.DeadLetter(ctx, m, string(reason), detail); err != nil {
 		return err
 	}
-	v.measure(ctx, telemetry.Dimensions{Queue: v.engine.Queue, Reason: string(reason)}, telemetry.Metric{Name: telemetry.MetricDeadLetters, Unit: telemetry.Count, Value: 1})
+	v.measure(ctx, telemetry.Dimensions{Reason: string(reason)}, telemetry.Metric{Name: telemetry.MetricDeadLetters, Unit: telemetry.Count, Value: 1})
 	return nil
 }
 
@@ -630,14 +631,13 @@ func (v *visit) log(ctx context.Context, ev event.Event, m queue.Received, took 
 	if _, kind, waits := strings.Cut(outcome, ": "); waits {
 		name = kind
 	}
-	v.measure(ctx,
-		telemetry.Dimensions{Queue: v.engine.Queue, Type: string(ev.Type), Outcome: name},
+	v.measure(ctx, telemetry.Dimensions{Type: string(ev.Type), Outcome: name},
 		telemetry.Metric{Name: telemetry.MetricEvents, Unit: telemetry.Count, Value: 1},
 		telemetry.Metric{Name: telemetry.MetricDuration, Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
 		telemetry.Metric{Name: telemetry.MetricAge, Unit: telemetry.Seconds, Value: max(0, v.engine.Now().Sub(ev.ReceivedAt).Seconds())},
 	)
 	if name == string(ledger.Held) {
-		v.measure(ctx, telemetry.Dimensions{Queue: v.engine.Queue, Reason: reason}, telemetry.Metric{Name: telemetry.MetricHolds, Unit: telemetry.Count, Value: 1})
+		v.measure(ctx, telemetry.Dimensions{Reason: reason}, telemetry.Metric{Name: telemetry.MetricHolds, Unit: telemetry.Count, Value: 1})
 	}
 }
 
@@ -645,6 +645,7 @@ func (v *visit) measure(ctx context.Context, d telemetry.Dimensions, metrics ...
 	if v.engine.Metrics == nil {
 		return
 	}
+	d.Queue = v.engine.Queue
 	if err := v.engine.Metrics.Put(d, metrics...); err != nil {
 		v.engine.Log.WarnContext(ctx, "no metrics", telemetry.Error(err))
 	}

@@ -1,11 +1,13 @@
 package lane_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	"mfaflow/pkg/servicebus"
 	"mfaflow/pkg/sim/clock"
 	sim "mfaflow/pkg/sim/servicebus"
+	"mfaflow/pkg/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -193,6 +196,29 @@ func (w *world) ledger() *ledger.Ledger {
 		w.t.Fatal(err)
 	}
 	return l
+}
+
+// How long a message lay there until it was taken is measured, and not what waits because
+// it is due later.
+func TestWaitedIsMeasured(t *testing.T) {
+	w := newWorld(t)
+	var out bytes.Buffer
+	w.engine.Metrics = telemetry.NewMetrics(&out, "mfaflow", "identity-worker", w.clock.Now)
+	due := t0.Add(3 * time.Hour)
+	w.decide = func(t *lane.Turn) lane.Verdict {
+		if t.Now.Before(due) {
+			return lane.WaitUntil(due, "due-later", "")
+		}
+		return lane.Finished(ledger.Done, "")
+	}
+	w.post("1", event.Joiner)
+	w.clock.Advance(20 * time.Minute)
+	w.work()
+	w.clock.Set(due)
+	w.work()
+	if got := regexp.MustCompile(`"Waited":[0-9.]+`).FindAllString(out.String(), -1); !slices.Equal(got, []string{`"Waited":1200`, `"Waited":0`}) {
+		t.Errorf("%v in\n%s", got, out.String())
+	}
 }
 
 func done(*lane.Turn) lane.Verdict { return lane.Finished(ledger.Done, "") }

@@ -153,6 +153,7 @@ const wakePrefix = "wake~"
 // settled, or not for certain, and comes again.
 func (n *Notifier) Handle(ctx context.Context, r Receiver, m queue.Received) error {
 	ctx = m.Context(ctx)
+	n.measure(ctx, telemetry.Dimensions{}, telemetry.Waited(m.EnqueuedAt, n.Now()))
 	if strings.HasPrefix(m.ID, wakePrefix) && len(m.Body) == 0 {
 		return n.wake(ctx, r, m)
 	}
@@ -370,7 +371,7 @@ func (n *Notifier) deadLetter(ctx context.Context, r Receiver, m queue.Received,
 	n.Log.WarnContext(ctx, "dead-lettered", "queue", n.Queue, "flag", m.Sequence, telemetry.KeyEvent, m.Key,
 		telemetry.KeyReason, reason, "detail", description)
 	n.count(ctx, "", "dead-lettered", 0)
-	n.measure(ctx, telemetry.Dimensions{Queue: n.Queue, Reason: string(reason)}, telemetry.Metric{Name: telemetry.MetricDeadLetters, Unit: telemetry.Count, Value: 1})
+	n.measure(ctx, telemetry.Dimensions{Reason: string(reason)}, telemetry.Metric{Name: telemetry.MetricDeadLetters, Unit: telemetry.Count, Value: 1})
 	return nil
 }
 
@@ -392,7 +393,7 @@ func (n *Notifier) log(ctx context.Context, m queue.Received, f flag.Flag, chann
 }
 
 func (n *Notifier) count(ctx context.Context, channel, outcome string, took time.Duration) {
-	n.measure(ctx, telemetry.Dimensions{Queue: n.Queue, Source: channel, Outcome: outcome},
+	n.measure(ctx, telemetry.Dimensions{Source: channel, Outcome: outcome},
 		telemetry.Metric{Name: telemetry.MetricNotifications, Unit: telemetry.Count, Value: 1},
 		telemetry.Metric{Name: telemetry.MetricDuration, Unit: telemetry.Milliseconds, Value: float64(took.Microseconds()) / 1000},
 	)
@@ -402,6 +403,7 @@ func (n *Notifier) measure(ctx context.Context, d telemetry.Dimensions, metrics 
 	if n.Metrics == nil {
 		return
 	}
+	d.Queue = n.Queue
 	if err := n.Metrics.Put(d, metrics...); err != nil {
 		n.Log.WarnContext(ctx, "no metrics", telemetry.Error(err))
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -259,7 +260,7 @@ func TestEveryChannelIsToldOnce(t *testing.T) {
 		t.Errorf("open: %+v", m)
 	}
 	if log := w.out.String(); strings.Count(log, `"msg":"notification"`) != 4 || strings.Count(log, `"outcome":"open"`) != 1 ||
-		strings.Count(log, "CloudWatchMetrics") != 4 {
+		strings.Count(log, `"Notifications":1`) != 4 {
 		t.Errorf("log:\n%s", log)
 	}
 	// Resolving is completing; nobody is told again.
@@ -268,6 +269,18 @@ func TestEveryChannelIsToldOnce(t *testing.T) {
 	w.must(w.receiver.Complete(t.Context(), f))
 	w.settle(time.Hour)
 	w.wantCounts(sim.Counts{})
+}
+
+// How long a flag lay there is measured when it is taken, and not how long it is open.
+func TestFlagsAreMeasuredByHowLongTheyLay(t *testing.T) {
+	w, _ := newWorld(t, "mail")
+	w.raise(held())
+	w.clock.Advance(20 * time.Minute)
+	w.must(w.work())
+	w.settle(5 * time.Minute) // the wake-up of who might have died
+	if got := regexp.MustCompile(`"Waited":[0-9.]+`).FindAllString(w.out.String(), -1); !slices.Equal(got, []string{`"Waited":1200`, `"Waited":0`}) {
+		t.Errorf("%v in\n%s", got, w.out.String())
+	}
 }
 
 // One channel is out of order for a while: it is told later, the others are not told

@@ -7,6 +7,7 @@ package packaging
 
 import (
 	"archive/zip"
+	"bytes"
 	"compress/flate"
 	"context"
 	"debug/elf"
@@ -15,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,11 +68,11 @@ func Write(ctx context.Context, folder, arch string, functions []Function, inven
 	var sizes []Size
 	used := licences{}
 	for _, f := range functions {
-		if err := checkExecutable(f.Bootstrap, arch); err != nil {
+		if err := checkFile(f.Bootstrap, arch); err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		archive, bill := filepath.Join(folder, f.Name+".zip"), filepath.Join(folder, f.Name+".cdx.json")
-		if err := writeZip(archive, f.Bootstrap); err != nil {
+		if err := errors.Join(writeZip(archive, f.Bootstrap), Verify(archive, arch)); err != nil {
 			return nil, fmt.Errorf("zip %s: %w", f.Name, err)
 		}
 		if err := inventory(ctx, f.Bootstrap, bill); err != nil {
@@ -140,21 +142,62 @@ func mebibytes(n int64) string { return fmt.Sprintf("%.2f MiB", float64(n)/(1<<2
 
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 
-// checkExecutable refuses what Lambda would only refuse when it is invoked: another
-// architecture, or a binary that looks for a C library.
-func checkExecutable(path, arch string) error {
+// Verify refuses a zip that Lambda would only refuse when the function is invoked:
+// anything but one executable bootstrap at the root, which everybody may run, another
+// architecture of GOARCH, or a binary that looks for a C library.
+func Verify(archive, arch string) error {
+	z, err := zip.OpenReader(archive)
+	if err != nil {
+		return fmt.Errorf("%s: %w", archive, err)
+	}
+	defer func() { _ = z.Close() }() // it was only read
+	if len(z.File) != 1 || z.File[0].Name != bootstrap {
+		names := []string{}
+		for _, f := range z.File {
+			names = append(names, f.Name)
+		}
+		return fmt.Errorf("%s holds %q and not %s alone, at the root", archive, names, bootstrap)
+	}
+	if mode := z.File[0].Mode(); mode != bootstrapMode {
+		return fmt.Errorf("%s: %s has the mode %s, not %s", archive, bootstrap, mode, bootstrapMode)
+	}
+	in, err := z.File[0].Open()
+	if err != nil {
+		return fmt.Errorf("%s: %w", archive, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxBinary+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", archive, err)
+	}
+	return checkExecutable(bytes.NewReader(text), filepath.Join(archive, bootstrap), arch)
+}
+
+const (
+	bootstrap     = "bootstrap"
+	bootstrapMode = fs.FileMode(0o755)
+)
+
+func checkFile(path, arch string) error {
+	if filepath.Base(path) != bootstrap {
+		return fmt.Errorf("%s is not named %s", path, bootstrap)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return checkExecutable(f, path, arch)
+}
+
+func checkExecutable(text io.ReaderAt, path, arch string) error {
 	want, ok := machines[arch]
 	if !ok {
 		return fmt.Errorf("architecture %q is neither arm64 nor amd64", arch)
 	}
-	if filepath.Base(path) != "bootstrap" {
-		return fmt.Errorf("%s is not named bootstrap", path)
-	}
-	f, err := elf.Open(path)
+	f, err := elf.NewFile(text)
 	if err != nil {
 		return fmt.Errorf("%s is no Linux executable: %w", path, err)
 	}
-	defer func() { _ = f.Close() }() // it was only read
 	if f.Machine != want {
 		return fmt.Errorf("%s is built for %s, not for %s", path, f.Machine, arch)
 	}
@@ -189,7 +232,7 @@ func writeZip(archive, executable string) error {
 		// The oldest time the format can hold: no build has a newer one.
 		Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC),
 	}
-	header.SetMode(0o755)
+	header.SetMode(bootstrapMode)
 	f, err := z.CreateHeader(header)
 	if err != nil {
 		return err

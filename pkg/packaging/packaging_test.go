@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,8 +37,8 @@ func bill(modules ...[3]string) packaging.Inventory {
 	}
 }
 
-// executable is the smallest that can be had: one without imports, built once.
-func executable(t *testing.T, arch string) string {
+// executable is the smallest that can be had: one without imports.
+func executable(t *testing.T, arch string, flags ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	source := filepath.Join(dir, "main.go")
@@ -44,7 +46,7 @@ func executable(t *testing.T, arch string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "bootstrap")
-	c := exec.Command("go", "build", "-o", path, source)
+	c := exec.Command("go", slices.Concat([]string{"build", "-o", path}, flags, []string{source})...)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath", "GOOS=linux", "GOARCH="+arch)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -153,6 +155,63 @@ func TestWriteRefuses(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// Faults of packages that others made are found in the package itself.
+func TestVerify(t *testing.T) {
+	arm64, amd64 := executable(t, "arm64"), executable(t, "amd64")
+	dynamic := executable(t, "amd64", "-buildmode=pie")
+	type file struct {
+		name, content string
+		mode          fs.FileMode
+	}
+	zipped := func(files ...file) string {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		for _, f := range files {
+			header := &zip.FileHeader{Name: f.name}
+			header.SetMode(f.mode)
+			w, err := z.CreateHeader(header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(f.content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "a.zip")
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, c := range map[string]struct{ archive, arch, want string }{
+		"arm64":                {zipped(file{"bootstrap", arm64, 0o755}), "arm64", ""},
+		"amd64":                {zipped(file{"bootstrap", amd64, 0o755}), "amd64", ""},
+		"no exec bit":          {zipped(file{"bootstrap", arm64, 0o644}), "arm64", "has the mode -rw-r--r--, not -rwxr-xr-x"},
+		"for the owner only":   {zipped(file{"bootstrap", arm64, 0o700}), "arm64", "has the mode -rwx------"},
+		"in a subfolder":       {zipped(file{"dist/bootstrap", arm64, 0o755}), "arm64", `holds ["dist/bootstrap"] and not bootstrap alone, at the root`},
+		"something beside it":  {zipped(file{"bootstrap", arm64, 0o755}, file{"notes", arm64, 0o644}), "arm64", `holds ["bootstrap" "notes"]`},
+		"nothing":              {zipped(), "arm64", "holds []"},
+		"another architecture": {zipped(file{"bootstrap", amd64, 0o755}), "arm64", "is built for EM_X86_64, not for arm64"},
+		"linked dynamically":   {zipped(file{"bootstrap", dynamic, 0o755}), "amd64", "is linked dynamically"},
+		"no zip":               {arm64, "arm64", "not a valid zip file"},
+	} {
+		err := packaging.Verify(c.archive, c.arch)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+	if _, err := packaging.Write(t.Context(), t.TempDir(), "amd64", []packaging.Function{{Name: "a", Bootstrap: dynamic}}, bill()); err == nil || !strings.Contains(err.Error(), "linked dynamically") {
+		t.Errorf("packaged: %v", err)
 	}
 }
 

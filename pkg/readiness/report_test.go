@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"mfaflow/pkg/posture"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/readiness"
+	"mfaflow/pkg/sim/browser"
 )
 
 // hostile are names that try to be more than text.
@@ -241,11 +241,11 @@ func lonely(t testing.TB, name string) readiness.Report {
 // In a browser: the policy lets the page's own script run and nothing else, names are
 // text, and 100,000 rows can be sorted and searched.
 func TestPageInABrowser(t *testing.T) {
-	binary, err := exec.LookPath("chromium")
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatal("no chromium on this machine, which is what .ci/run installs")
+	binary, err := browser.Find()
+	if err != nil && browser.Required() {
+		t.Fatal(err)
 	} else if err != nil {
-		t.Skip("no chromium on this machine: apt-get install -y chromium (.ci/run does)")
+		t.Skip(err)
 	}
 	s := posture.Snapshot{TakenAt: now, Tenant: posture.Tenant{DisplayName: "Contoso"}, Policies: posture.Policies{SecurityDefaults: posture.No}}
 	for i := range 100_000 {

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(c.addr, err)
 		select {}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(run{m})
 }
 
 // recorded collects lines from any goroutine.

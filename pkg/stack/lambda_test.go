@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"mfaflow/pkg/config"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/lane"
 	"mfaflow/pkg/operate"
@@ -30,7 +32,7 @@ import (
 	"mfaflow/pkg/stack"
 )
 
-// deploy runs a built function as Lambda does, frozen until it is invoked.
+// deploy runs a function as Lambda does, frozen until it is invoked.
 func deploy(t *testing.T, s *stack.Stack, name string, more ...string) *lambda.Function {
 	t.Helper()
 	pairs, err := s.Environment(name)
@@ -42,15 +44,20 @@ func deploy(t *testing.T, s *stack.Stack, name string, more ...string) *lambda.F
 		variable, value, _ := strings.Cut(pair, "=")
 		env[variable] = value
 	}
-	f, err := lambda.Start(t.Context(), lambda.Config{
-		Bootstrap: filepath.Join(build(t), name), Name: name, Env: env, Timeout: 30 * time.Second,
-	})
+	deployed := deployable(t, name)
+	deployed.Env, deployed.Timeout = env, 30*time.Second
+	f, err := lambda.Start(t.Context(), deployed)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	t.Cleanup(func() {
 		if err := f.Close(); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		// Killed as Lambda kills a function that registers no extension. Anything else is an
+		// end of its own making.
+		if got := f.Ended(); got != "signal: killed" {
+			t.Errorf("%s ended with %s", name, got)
 		}
 	})
 	return f
@@ -77,7 +84,12 @@ func invoke(t *testing.T, f *lambda.Function, event []byte) (status int) {
 // gatewayEvent is what an API Gateway HTTP API (payload 2.0) makes of a signed post.
 func gatewayEvent(t *testing.T, s *stack.Stack, id string, body []byte) []byte {
 	t.Helper()
-	key, err := os.ReadFile(s.KeyFile(stack.Source))
+	return signedEvent(t, s, "/hr/", stack.Source, id, body)
+}
+
+func signedEvent(t *testing.T, s *stack.Stack, path, source, id string, body []byte) []byte {
+	t.Helper()
+	key, err := os.ReadFile(s.KeyFile(source))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +103,13 @@ func gatewayEvent(t *testing.T, s *stack.Stack, id string, body []byte) []byte {
 		t.Fatal(err)
 	}
 	event, err := json.Marshal(map[string]any{
-		"version": "2.0", "routeKey": "POST /hr/{source}", "rawPath": "/hr/" + stack.Source, "rawQueryString": "",
+		"version": "2.0", "routeKey": "POST " + path + "{source}", "rawPath": path + source, "rawQueryString": "",
 		"headers": map[string]string{
 			"content-type": "application/cloudevents+json", "webhook-id": id, "webhook-timestamp": unix(at), "webhook-signature": signature,
 		},
 		"requestContext": map[string]any{
 			"stage": "$default", "requestId": "r", "domainName": "hr.contoso.example",
-			"http": map[string]any{"method": http.MethodPost, "path": "/hr/" + stack.Source, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
+			"http": map[string]any{"method": http.MethodPost, "path": path + source, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"},
 		},
 		"body": string(body), "isBase64Encoded": false,
 	})
@@ -159,25 +171,9 @@ func gateway(t *testing.T, f *lambda.Function) *httptest.Server {
 	t.Helper()
 	var one sync.Mutex // environment, hence one at a time
 	g := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		headers := map[string]string{}
-		for name := range r.Header {
-			headers[strings.ToLower(name)] = r.Header.Get(name)
-		}
-		event, err := json.Marshal(map[string]any{
-			"version": "2.0", "routeKey": "$default", "rawPath": r.URL.EscapedPath(), "rawQueryString": r.URL.RawQuery, "headers": headers,
-			"requestContext": map[string]any{"stage": "$default", "http": map[string]any{"method": r.Method, "path": r.URL.Path, "sourceIp": "192.0.2.1"}},
-			"body":           base64.StdEncoding.EncodeToString(body), "isBase64Encoded": true,
-		})
-		if err != nil {
-			t.Error(err)
-		}
 		one.Lock()
 		defer one.Unlock()
-		out, err := f.Invoke(r.Context(), event)
+		out, err := f.Invoke(r.Context(), eventOf(t, r))
 		var answer struct {
 			StatusCode int               `json:"statusCode"`
 			Headers    map[string]string `json:"headers"`
@@ -195,6 +191,136 @@ func gateway(t *testing.T, f *lambda.Function) *httptest.Server {
 	}))
 	t.Cleanup(g.Close)
 	return g
+}
+
+// eventOf is what an HTTP API makes of a request.
+func eventOf(t *testing.T, r *http.Request) []byte {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	headers := map[string]string{}
+	for name := range r.Header {
+		headers[strings.ToLower(name)] = r.Header.Get(name)
+	}
+	event, err := json.Marshal(map[string]any{
+		"version": "2.0", "routeKey": "$default", "rawPath": r.URL.EscapedPath(), "rawQueryString": r.URL.RawQuery, "headers": headers,
+		"requestContext": map[string]any{"stage": "$default", "http": map[string]any{"method": r.Method, "path": r.URL.Path, "sourceIp": "192.0.2.1"}},
+		"body":           base64.StdEncoding.EncodeToString(body), "isBase64Encoded": true,
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return event
+}
+
+// Every function takes whatever infra/functions.json says starts it, from cold and then warm,
+// and says nothing of errors.
+func TestEveryFunctionUnderLambda(t *testing.T) {
+	// A drain that gives up before it is connected says so as an error, and an emulator is slow.
+	s, err := stack.Start(t.Context(), stack.Options{SimulatorsOnly: true, Environment: os.Environ(), Settings: []string{"MFAFLOW_IDLE_EXIT=1s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	text, err := os.ReadFile("../../infra/functions.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deployed struct {
+		Functions map[string]struct {
+			Trigger struct {
+				HTTP     []string
+				Events   bool
+				URL      bool
+				Schedule string
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &deployed); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(slices.Sorted(slices.Values(config.Functions())), slices.Sorted(maps.Keys(deployed.Functions))); d != "" {
+		t.Fatal(d)
+	}
+	const caller = "arn:aws:sts::123456789012:assumed-role/Operators/ada@contoso.example"
+	handshake := func(path string) func(string) []byte {
+		return func(id string) []byte {
+			return eventOf(t, httptest.NewRequest(http.MethodPost, path+"?validationToken="+id, http.NoBody))
+		}
+	}
+	// The event with an id for each route, and how it is answered.
+	routes := map[string]struct {
+		event  func(id string) []byte
+		status int
+	}{
+		"POST /hr/{source}": {func(id string) []byte { return gatewayEvent(t, s, id, statement(t, s, stack.ModelJoiner)) }, http.StatusAccepted},
+		"POST /risk/{source}": {func(id string) []byte {
+			return signedEvent(t, s, "/risk/", stack.RiskSystem, id, fmt.Appendf(nil, `{"specversion": "1.0", "id": %q, "source": "https://risk.contoso.example",
+				"type": "risk.user", "time": %q, "data": {"person": {"employeeId": "E1002"}, "level": "low", "state": "atRisk"}}`, id, time.Now().UTC().Format(time.RFC3339)))
+		}, http.StatusAccepted},
+		"GET /risk/{source}": {func(id string) []byte {
+			r := httptest.NewRequest(http.MethodGet, "/risk/"+stack.Okta, http.NoBody)
+			r.Header.Set("X-Okta-Verification-Challenge", id) // by somebody who does not know the secret
+			return eventOf(t, r)
+		}, http.StatusUnauthorized},
+		"POST /graph/notifications": {handshake("/graph/notifications"), http.StatusOK},
+		"POST /graph/lifecycle":     {handshake("/graph/lifecycle"), http.StatusOK},
+	}
+	for name, f := range deployed.Functions {
+		t.Run(name, func(t *testing.T) {
+			var more []string
+			if f.Trigger.URL {
+				more = []string{"MFAFLOW_OPERATOR_TOKEN_FILE=", "MFAFLOW_OPERATOR_ROLES=arn:aws:iam::123456789012:role/Operators"}
+			}
+			function := deploy(t, s, name, more...)
+			invocations := 0
+			for _, id := range []string{"cold", "warm"} {
+				for _, route := range f.Trigger.HTTP {
+					r, ok := routes[route]
+					if !ok {
+						t.Fatalf("nobody knows what comes by %s", route)
+					}
+					if status := invoke(t, function, r.event(name+id)); status != r.status {
+						t.Errorf("%s is answered with %d\n%s", route, status, function.Stdout())
+					}
+					invocations++
+				}
+				if f.Trigger.Events {
+					invoke(t, function, fmt.Appendf(nil, `{"version": "0", "id": %q, "source": "hr.unknown", "detail-type": "Joiner", "detail": {}}`, id))
+					invocations++
+				}
+				if f.Trigger.Schedule != "" {
+					invoke(t, function, scheduled)
+					invocations++
+				}
+				if f.Trigger.URL {
+					c, err := operateapi.New("https://abc.lambda-url.eu-west-1.on.aws", functionURL{function, caller})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := c.Overview(t.Context()); err != nil {
+						t.Errorf("%v\n%s", err, function.Stdout())
+					}
+					invocations++
+				}
+			}
+			if invocations < 2 {
+				t.Errorf("%d invocations", invocations)
+			}
+			if n := len(function.ColdStarts()); n != 1 {
+				t.Errorf("%d cold starts", n)
+			}
+			if out := function.Stdout() + function.Stderr(); strings.Contains(out, `"level":"ERROR"`) {
+				t.Error(out)
+			}
+		})
+	}
 }
 
 // A sweep subscribes, Microsoft Graph notifies, and what it tells reaches the lane.

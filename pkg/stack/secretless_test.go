@@ -101,9 +101,9 @@ func (w *secretless) environment(name, role string, without []string, more ...st
 
 func (w *secretless) deploy(name, role string, without []string, more ...string) *lambda.Function {
 	w.Helper()
-	f, err := lambda.Start(w.Context(), lambda.Config{
-		Bootstrap: filepath.Join(build(w.T), name), Name: name, Env: w.environment(name, role, without, more...), Timeout: 20 * time.Second,
-	})
+	deployed := deployable(w.T, name)
+	deployed.Env, deployed.Timeout = w.environment(name, role, without, more...), 20*time.Second
+	f, err := lambda.Start(w.Context(), deployed)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"mfaflow/pkg/audit"
 	"mfaflow/pkg/config"
 	simgraph "mfaflow/pkg/sim/graph"
+	"mfaflow/pkg/sim/lambda"
 	"mfaflow/pkg/stack"
 )
 
@@ -38,6 +39,15 @@ var binaries = sync.OnceValues(func() (string, error) {
 	}
 	return bin, nil
 })
+
+// deployable is what a function is deployed as.
+func deployable(t *testing.T, name string) lambda.Config {
+	t.Helper()
+	if c, ok := stack.Zip(t, name); ok {
+		return c
+	}
+	return lambda.Config{Name: name, Bootstrap: filepath.Join(build(t), name)}
+}
 
 func build(t *testing.T) string {
 	t.Helper()

@@ -308,6 +308,7 @@ func (r *run) receive(ctx context.Context, received []queue.Received) (good []qu
 		}
 		m := received[n]
 		last = m.Sequence
+		r.measure(ctx, "commands", telemetry.Waited(m.EnqueuedAt, r.now))
 		c, err := ParseCommand(m.Message)
 		if err != nil {
 			r.Log.ErrorContext(ctx, "command", telemetry.KeyOutcome, "dead-lettered", telemetry.KeyReason, badCommand, telemetry.Error(err))

@@ -1020,6 +1020,10 @@ func TestCommandComesAgain(t *testing.T) {
 	w.after(time.Hour)
 	w.tenant.fail = nil
 	w.after(time.Hour)
+	// It grows older on the queue, which the alarm is about.
+	if log := w.log.String(); strings.Count(log, `"Waited":3600,`) != 1 || strings.Count(log, `"Waited":7200,`) != 1 {
+		t.Error(log)
+	}
 	w.want("authorised again", w.subscribed(), "s1 users true 672h0m0s")
 	if c := w.counts("control"); c.Active != 0 {
 		t.Errorf("%+v", c)

@@ -28,6 +28,14 @@ type Metric struct {
 	Value float64
 }
 
+// Waited is how long a message lay in its queue until somebody took it: the age of the queue
+// as its consumer sees it, for which it needs no right on the queue. What waits on purpose is
+// not counted: it is deferred, or comes to the queue later. Of a clock behind the broker's it
+// is nothing.
+func Waited(since, now time.Time) Metric {
+	return Metric{Name: MetricWaited, Unit: Seconds, Value: max(0, now.Sub(since).Seconds())}
+}
+
 // Dimensions split a metric; every combination of values is billed as a metric of
 // its own. Hence a closed set of names, each with few values, and no place for an
 // id or a person. Empty ones are left out.

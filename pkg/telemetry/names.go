@@ -5,6 +5,7 @@ package telemetry
 const (
 	MetricDeliveries       = "Deliveries"
 	MetricEvents           = "Events"
+	MetricWaited           = "Waited"
 	MetricAge              = "Age"
 	MetricDuration         = "Duration"
 	MetricDeadLetters      = "DeadLetters"
@@ -39,6 +40,7 @@ func Definitions() []Definition {
 		{MetricSubscriptionLeft, Seconds, []string{"source"}, "How long a subscription still lasts"},
 		{MetricChangesGap, Seconds, []string{"source"}, "Time of which the directory no longer told the changes"},
 		{MetricEvents, Count, []string{"queue", "type", "outcome"}, "Turns of events by how they ended: done, obsolete, planned, retry, held, behind, dead-lettered, duplicate, ..."},
+		{MetricWaited, Seconds, []string{"queue", "source"}, "How long a message lay in its queue until it was taken"},
 		{MetricAge, Seconds, []string{"queue", "type", "outcome"}, "Time from receipt to the end of a turn: how far a queue lags behind"},
 		{MetricDuration, Milliseconds, []string{"queue", "type", "source", "outcome"}, "How long a turn or a notification took"},
 		{MetricHolds, Count, []string{"queue", "reason"}, "Events that wait for an operator"},

@@ -27,6 +27,11 @@ variable "principals" {
 
 variable "alarm_addresses" { type = list(string) }
 
+variable "locked" {
+  description = "Keep the namespace from being deleted, which keeps rights on its queues from being taken away as well."
+  type        = bool
+}
+
 resource "azurerm_resource_group" "this" {
   name     = var.name
   location = var.location
@@ -88,8 +93,11 @@ resource "azurerm_role_assignment" "this" {
   skip_service_principal_aad_check = true # it was made a moment ago
 }
 
-# A queue that is deleted takes every waiting event and the state of every lane along.
+# A queue that is deleted takes every waiting event and the state of every lane along. The lock
+# keeps rights on queues from being taken away, too.
 resource "azurerm_management_lock" "this" {
+  count = var.locked ? 1 : 0
+
   name       = "${var.name}-events"
   scope      = azurerm_servicebus_namespace.this.id
   lock_level = "CanNotDelete"
@@ -115,28 +123,56 @@ resource "azurerm_monitor_action_group" "this" {
   }
 }
 
-# The broker's own count: it is right even when no function runs.
-resource "azurerm_monitor_metric_alert" "dead_letters" {
-  name                = "${var.name}-dead-letters"
+locals {
+  # A function takes what comes to these.
+  drained = ["inbound", "lanes", "flags", "control"]
+
+  # The broker's own counts: they are right even when no function runs.
+  counted = {
+    "dead-letters" = {
+      says   = "An event could not be done", metric = "DeadletteredMessages", aggregation = "Maximum", above = 0, window = "PT5M"
+      queues = sort(keys(var.queues)), anchor = "an-event-is-dead-lettered"
+    }
+    # Nobody takes these but an operator.
+    "quarantine" = {
+      says   = "Something lies in quarantine for a quarter of a day", metric = "ActiveMessages", aggregation = "Minimum", above = 0, window = "PT6H"
+      queues = ["quarantine"], anchor = "something-lies-in-quarantine"
+    }
+    "broker-errors" = {
+      says   = "The broker throttles", metric = "ThrottledRequests", aggregation = "Total", above = 0, window = "PT15M"
+      queues = [], anchor = "the-broker-refuses"
+    }
+  }
+}
+
+resource "azurerm_monitor_metric_alert" "this" {
+  for_each = local.counted
+
+  name                = "${var.name}-${each.key}"
   resource_group_name = azurerm_resource_group.this.name
   scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "An event could not be done. Runbook: infra/README.md#an-event-is-dead-lettered"
+  description         = "${each.value.says}. Runbook: infra/README.md#${each.value.anchor}"
   severity            = 2
   frequency           = "PT5M"
-  window_size         = "PT5M"
+  window_size         = each.value.window
   tags                = var.tags
 
   criteria {
     metric_namespace = "Microsoft.ServiceBus/namespaces"
-    metric_name      = "DeadletteredMessages"
-    aggregation      = "Maximum"
+    metric_name      = each.value.metric
+    aggregation      = each.value.aggregation
     operator         = "GreaterThan"
-    threshold        = 0
+    threshold        = each.value.above
 
-    dimension {
-      name     = "EntityName"
-      operator = "Include"
-      values   = sort(keys(var.queues))
+    # Of the whole namespace where no queues are named.
+    dynamic "dimension" {
+      for_each = length(each.value.queues) > 0 ? [each.value.queues] : []
+
+      content {
+        name     = "EntityName"
+        operator = "Include"
+        values   = dimension.value
+      }
     }
   }
 
@@ -145,53 +181,38 @@ resource "azurerm_monitor_metric_alert" "dead_letters" {
   }
 }
 
-# Active messages are those that could be taken now; what waits is scheduled or deferred.
-# If some never leave, nobody takes them.
-resource "azurerm_monitor_metric_alert" "backlog" {
-  name                = "${var.name}-backlog"
+# The number of active messages tells nothing here: deferred ones are among them, which are the
+# events that wait on purpose and the flags that are open. If messages come for an hour and none
+# goes out, nobody takes them. Azure takes one value of a dimension where there are several
+# criteria, hence an alarm for each queue.
+resource "azurerm_monitor_metric_alert" "untaken" {
+  for_each = toset(local.drained)
+
+  name                = "${var.name}-${each.key}-untaken"
   resource_group_name = azurerm_resource_group.this.name
   scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "Events are not taken. Runbook: infra/README.md#events-are-not-taken"
+  description         = "Events of ${each.key} are not taken. Runbook: infra/README.md#events-are-not-taken"
   severity            = 2
   frequency           = "PT5M"
-  window_size         = "PT15M"
+  window_size         = "PT1H"
   tags                = var.tags
 
-  criteria {
-    metric_namespace = "Microsoft.ServiceBus/namespaces"
-    metric_name      = "ActiveMessages"
-    aggregation      = "Minimum"
-    operator         = "GreaterThan"
-    threshold        = 20
+  dynamic "criteria" {
+    for_each = { IncomingMessages = { operator = "GreaterThan", threshold = 0 }, OutgoingMessages = { operator = "LessThan", threshold = 1 } }
 
-    dimension {
-      name     = "EntityName"
-      operator = "Include"
-      values   = ["inbound", "lanes", "flags"]
+    content {
+      metric_namespace = "Microsoft.ServiceBus/namespaces"
+      metric_name      = criteria.key
+      aggregation      = "Total"
+      operator         = criteria.value.operator
+      threshold        = criteria.value.threshold
+
+      dimension {
+        name     = "EntityName"
+        operator = "Include"
+        values   = [each.key]
+      }
     }
-  }
-
-  action {
-    action_group_id = azurerm_monitor_action_group.this.id
-  }
-}
-
-resource "azurerm_monitor_metric_alert" "refused" {
-  name                = "${var.name}-broker-errors"
-  resource_group_name = azurerm_resource_group.this.name
-  scopes              = [azurerm_servicebus_namespace.this.id]
-  description         = "The broker throttles or fails. Runbook: infra/README.md#the-broker-refuses"
-  severity            = 2
-  frequency           = "PT5M"
-  window_size         = "PT15M"
-  tags                = var.tags
-
-  criteria {
-    metric_namespace = "Microsoft.ServiceBus/namespaces"
-    metric_name      = "ThrottledRequests"
-    aggregation      = "Total"
-    operator         = "GreaterThan"
-    threshold        = 0
   }
 
   action {

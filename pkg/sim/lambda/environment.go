@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -77,7 +76,11 @@ func startEnvironment(ctx context.Context, cfg Config, l *logs) (*environment, t
 	e.server = &http.Server{Handler: e.api(), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = e.server.Serve(listener) }()
 
-	e.cmd = exec.Command(cfg.Bootstrap) //nolint:noctx // lives as long as the environment, which kills it
+	command := []string{cfg.Bootstrap}
+	if cfg.Emulator != "" {
+		command = []string{cfg.Emulator, cfg.Bootstrap}
+	}
+	e.cmd = exec.Command(command[0], command[1:]...) //nolint:noctx // lives as long as the environment, which kills it
 	e.cmd.Dir = filepath.Dir(cfg.Bootstrap)
 	e.cmd.Env = e.environ(listener.Addr().String())
 	e.cmd.Stdout, e.cmd.Stderr = &l.out, &l.err
@@ -86,6 +89,9 @@ func startEnvironment(ctx context.Context, cfg Config, l *logs) (*environment, t
 	begin := time.Now()
 	if err := e.cmd.Start(); err != nil {
 		_ = e.server.Close()
+		if cfg.Package != "" {
+			err = &FunctionError{TypeEntrypoint, err.Error()}
+		}
 		return nil, 0, err
 	}
 	go func() {
@@ -115,7 +121,6 @@ func startEnvironment(ctx context.Context, cfg Config, l *logs) (*environment, t
 
 // environ is what the service sets, and then the function's configuration.
 func (e *environment) environ(api string) []string {
-	path := os.Getenv("PATH") //nolint:forbidigo // stands in for the sandbox's own
 	env := []string{
 		"AWS_LAMBDA_RUNTIME_API=" + api,
 		"AWS_LAMBDA_FUNCTION_NAME=" + e.cfg.Name,
@@ -126,7 +131,8 @@ func (e *environment) environ(api string) []string {
 		"AWS_LAMBDA_LOG_STREAM_NAME=local",
 		"AWS_REGION=eu-central-1", "AWS_DEFAULT_REGION=eu-central-1",
 		"LAMBDA_TASK_ROOT=" + filepath.Dir(e.cfg.Bootstrap), "LAMBDA_RUNTIME_DIR=/var/runtime",
-		"_HANDLER=bootstrap", "TZ=:UTC", "LANG=en_US.UTF-8", "PATH=" + path,
+		"_HANDLER=bootstrap", "TZ=:UTC", "LANG=en_US.UTF-8", "PATH=/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+		"LD_LIBRARY_PATH=/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
 	}
 	for k, v := range e.cfg.Env {
 		env = append(env, k+"="+v)

@@ -1,10 +1,12 @@
-// Package lambda is a double of the AWS Lambda runtime for built bootstrap
-// binaries: the Runtime API and the part of the Extensions API that
-// aws-lambda-go uses, one execution environment per function, its freeze between
-// invocations and its death at the deadline. It knows nothing of mfaflow.
+// Package lambda is a double of the AWS Lambda runtime provided.al2023 for packages
+// and built bootstrap binaries: the unpacked archive, the Runtime API and the part of
+// the Extensions API that aws-lambda-go uses, one execution environment per function,
+// its freeze between invocations and its death at the deadline. It knows nothing of
+// mfaflow.
 //
 // Sources: docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html,
-// lambda-runtime-environment.html and runtimes-extensions-api.html.
+// lambda-runtime-environment.html, runtimes-extensions-api.html,
+// configuration-envvars.html and configuration-function-zip.html.
 package lambda
 
 import (
@@ -33,8 +35,14 @@ const (
 
 // Config describes a function.
 type Config struct {
-	// Bootstrap is the path of the binary.
+	// Package is the path of the archive that is deployed. It is unpacked once, and the
+	// process starts in what was unpacked.
+	Package string
+	// Bootstrap is the path of the binary where there is no Package.
 	Bootstrap string
+	// Emulator runs binaries of another architecture, as qemu-aarch64-static does; empty
+	// where the system itself is to start them.
+	Emulator string
 	// Name is the function's name; "function" when empty.
 	Name string
 	// Env is the function's configuration. Nothing else is inherited but what the
@@ -68,6 +76,7 @@ var ErrPayloadTooLarge = errors.New("payload over 6 MB")
 // invocations wait, where the service would start another environment.
 type Function struct {
 	cfg  Config
+	task *task         // nil without a package
 	busy chan struct{} // holds one token while free
 	env  *environment  // nil before the first cold start and after a death
 	logs logs
@@ -91,10 +100,35 @@ func Start(ctx context.Context, cfg Config) (*Function, error) {
 	}
 	f := &Function{cfg: cfg, busy: make(chan struct{}, 1)}
 	f.busy <- struct{}{}
-	if err := f.coldStart(ctx); err != nil {
+	if err := f.deploy(); err != nil {
 		return nil, err
 	}
+	if err := f.coldStart(ctx); err != nil {
+		return nil, errors.Join(err, f.undeploy())
+	}
 	return f, nil
+}
+
+func (f *Function) deploy() (err error) {
+	if f.cfg.Package == "" {
+		return nil
+	}
+	if f.task, err = unpack(f.cfg.Package); err != nil {
+		return err
+	}
+	if f.cfg.Bootstrap, err = f.task.bootstrap(); err != nil {
+		return errors.Join(err, f.undeploy())
+	}
+	return nil
+}
+
+func (f *Function) undeploy() error {
+	if f.task == nil {
+		return nil
+	}
+	t := f.task
+	f.task = nil
+	return t.remove()
 }
 
 func (f *Function) coldStart(ctx context.Context) error {
@@ -210,20 +244,20 @@ func (f *Function) Stdout() string { return f.logs.out.String() }
 func (f *Function) Stderr() string { return f.logs.err.String() }
 
 // Close shuts the environment down as the service does: SIGTERM and ShutdownGrace
-// for a function that registered an extension, then SIGKILL. A second Close does
-// nothing.
+// for a function that registered an extension, then SIGKILL. It fails when the function
+// changed its package. A second Close does nothing.
 func (f *Function) Close() error {
 	<-f.busy
 	defer func() { f.busy <- struct{}{} }()
 	f.closed = true
 	if f.env == nil {
-		return nil
+		return f.undeploy()
 	}
 	env := f.env
 	f.env = nil
 	err := env.shutdown()
 	f.ended = env.exitState()
-	return err
+	return errors.Join(err, f.undeploy())
 }
 
 func decodeError(b []byte) *FunctionError {

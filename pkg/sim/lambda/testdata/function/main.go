@@ -75,6 +75,8 @@ func serve(w http.ResponseWriter, r *http.Request) {
 		panic("boom")
 	case "/exit":
 		os.Exit(3)
+	case "/write": // of which the answer does not tell
+		_ = os.WriteFile(os.Getenv("LAMBDA_TASK_ROOT")+"/cache", []byte("x"), 0o600)
 	case "/hang":
 		select {}
 	}
