@@ -162,7 +162,7 @@ variable "hr_bus" {
 }
 
 variable "operator_roles" {
-  description = "ARNs of the IAM Identity Center roles of operators, without wildcards. Their permission sets need what the output operator_policy says."
+  description = "ARNs of the IAM Identity Center roles of operators, without wildcards. User names there must be UPNs or mail addresses: see README. Their permission sets need what the output operator_policy says."
   type        = list(string)
   default     = []
 }

@@ -175,6 +175,7 @@ func advise(err error) error {
 		{awssign.ErrNoCredentials, "aws sso login, or choose the profile with AWS_PROFILE"},
 		{awssign.ErrNoRegion, "--region, or set AWS_REGION"},
 		{operateapi.ErrNobody, "sign in with a role of operators; on this machine, as the user who runs the stack"},
+		{operateapi.ErrDenied, "sign in again with a role of operators, whose policy allows the function URL (infra/README.md, Operators), or check " + config.OperationsURL + " or --url"},
 		{operateapi.ErrUnreachable, "check " + config.OperationsURL + " or --url; make run starts a stack on this machine"},
 		{operate.ErrStale, "mfaflow dead plan again, and read what has changed"},
 		{operate.ErrNotFound, "mfaflow dead list, mfaflow quarantine list or mfaflow flag list shows what there is"},

@@ -146,6 +146,8 @@ func (d *door) Admit(ctx context.Context, a console.Attempt, with console.Answer
 	switch {
 	case errors.Is(err, operateapi.ErrNobody):
 		return no(err, "You are %s. Whoever runs mfaflow can make you an operator: MFAFLOW_NAMED_OPERATORS of event-replay lists, for %s, the subject %s.", person.Name, d.role, person.Subject)
+	case errors.Is(err, operateapi.ErrDenied):
+		return no(err, "You are %s. Whoever runs mfaflow can see whether the policy of %s allows the function URL of event-replay: lambda:InvokeFunctionUrl and lambda:InvokeFunction.", person.Name, d.role)
 	case err != nil:
 		return no(err, "Try again in a moment.")
 	}

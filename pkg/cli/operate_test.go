@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,6 +256,29 @@ func me(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return u.Username
+}
+
+// Who refuses without a word of ours, as Lambda does, is not event-replay.
+func TestRefusedOnTheWay(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, `{"Message":"Forbidden"}`)
+	}))
+	t.Cleanup(server.Close)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("abcdefghijklmnopqrstuvwxyz\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	there := []string{"--url", server.URL, "--token-file", token}
+	if got := run(t, "", nil, append([]string{"queue"}, there...)...); got.code != 1 || !strings.Contains(got.stderr, "lambda:InvokeFunctionUrl") || !strings.Contains(got.stderr, "Try: sign in again") {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+	got := run(t, "", nil, append([]string{"doctor", "--settings", filepath.Dir(token)}, there...)...)
+	operations := regexp.MustCompile(`(?m)^fail +operations .*lambda:InvokeFunctionUrl`)
+	if !operations.MatchString(got.stdout) || regexp.MustCompile(`(?m)^fail +operator `).MatchString(got.stdout) {
+		t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	}
 }
 
 // What the commands print, and that without --yes nothing is changed.

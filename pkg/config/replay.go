@@ -18,8 +18,8 @@ type EventReplay struct {
 	Breaker
 	Planning
 	Listen            string    `default:"127.0.0.1:8080" desc:"Outside Lambda: address to serve on; port 0 picks a free one"`
-	OperatorRoles     []string  `split_words:"true" desc:"Under Lambda: ARNs of the roles of operators, whose session names only the identity provider chooses, such as those of IAM Identity Center"`
-	NamedOperators    Operators `split_words:"true" desc:"Under Lambda: sessions of roles that are assumed with tokens of an OpenID Connect provider, and who each is in the directory, as JSON: {\"<ARN of the role>\": {\"<sub>\": \"ada@contoso.example\"}}"`
+	OperatorRoles     []string  `split_words:"true" desc:"Under Lambda: ARNs of the roles of operators, whose session names only the identity provider chooses and are UPNs or mail addresses, such as those of IAM Identity Center"`
+	NamedOperators    Operators `split_words:"true" desc:"Under Lambda: sessions of roles whose session names say nothing to the directory, such as those assumed with tokens of an OpenID Connect provider, and who each is in the directory, as JSON: {\"<ARN of the role>\": {\"<sub>\": \"ada@contoso.example\"}}"`
 	OperatorTokenFile string    `split_words:"true" desc:"Outside Lambda: file that holds the operator's token; its owner, who alone may read it, is the operator"`
 }
 

@@ -559,6 +559,28 @@ func TestReplayThatFails(t *testing.T) {
 	})
 }
 
+// What a request did before it failed is done, and told as done.
+func TestReplayThatFailsHalfway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(500)
+		d.breaks = 3
+		p := open(t, d, func(c *console.Config) { c.Now = time.Now })
+		b := p.enter(t, "ana")
+		a, plan := b.post("/plans", "all", "1", "reason", "forbidden")
+		digest := regexp.MustCompile(`name="digest" value="([^"]+)"`).FindStringSubmatch(a.body)[1]
+		_, replay := b.post("/replays", "plan", strings.TrimPrefix(plan, "/plans/"), "digest", digest, "rate", "0", "only", "act", "why", "granted now")
+		synctest.Wait()
+		b.get(replay).has(t, "paused", "the broker does not answer", "3 of 137")
+		b.post(replay + "/resume")
+		synctest.Wait()
+		a = b.get(replay)
+		a.has(t, "finished", "100 %", "replayed")
+		if strings.Contains(a.words(), "gone") {
+			t.Errorf("what this replay replayed is told as gone:\n%s", a.words())
+		}
+	})
+}
+
 func TestHoldNeedsTwo(t *testing.T) {
 	d := newDesk(1)
 	p := open(t, d)

@@ -3,6 +3,7 @@ package console_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -32,7 +33,9 @@ type desk struct {
 	blocked map[identity.UserID]string
 
 	// before is called with each replay, if set; what it returns is the answer.
-	before   func(operate.Replay) error
+	before func(operate.Replay) error
+	// breaks is after how many entries the next replay fails, if not 0.
+	breaks   int
 	stale    map[operate.ID]bool
 	replayed []operate.ID
 	did      []string // operator and what, in order
@@ -327,6 +330,7 @@ func (d *desk) Replay(_ context.Context, by operate.Operator, r operate.Replay) 
 	defer d.mu.Unlock()
 	d.note(by, "replay "+r.Reason)
 	var outcomes []operate.Outcome
+	var err error
 	gone := map[operate.ID]bool{}
 	there := make(map[operate.ID]bool, len(d.entries))
 	for _, e := range d.entries {
@@ -335,6 +339,8 @@ func (d *desk) Replay(_ context.Context, by operate.Operator, r operate.Replay) 
 	for _, e := range r.Entries {
 		o := operate.Outcome{ID: e.ID, Key: e.Key, Outcome: "replayed"}
 		switch {
+		case d.breaks > 0 && len(outcomes) == d.breaks:
+			d.breaks, err = 0, errors.New("the broker does not answer")
 		case !slices.Contains(r.Digests, e.Digest):
 			return nil, operate.ErrStale
 		case !there[e.ID]:
@@ -345,10 +351,13 @@ func (d *desk) Replay(_ context.Context, by operate.Operator, r operate.Replay) 
 			gone[e.ID] = true
 			d.replayed = append(d.replayed, e.ID)
 		}
+		if err != nil {
+			break
+		}
 		outcomes = append(outcomes, o)
 	}
 	d.entries = slices.DeleteFunc(d.entries, func(e operate.Entry) bool { return gone[e.ID] })
-	return outcomes, nil
+	return outcomes, err
 }
 
 func (d *desk) Discard(_ context.Context, by operate.Operator, ids []operate.ID, why string) ([]operate.Outcome, error) {

@@ -86,8 +86,8 @@ func (j *job) run(ctx context.Context) {
 			Plan: j.plan.Digest, Settings: j.plan.Settings, Digests: j.digests, Entries: chunk, Reason: j.why,
 		})
 		cancel()
-		if err == nil && len(outcomes) != len(chunk) {
-			err = fmt.Errorf("%d entries were sent and %d outcomes came back", len(chunk), len(outcomes))
+		if err == nil && len(outcomes) < len(chunk) || len(outcomes) > len(chunk) {
+			outcomes, err = nil, fmt.Errorf("%d entries were sent and %d outcomes came back", len(chunk), len(outcomes))
 		}
 		j.record(outcomes, err)
 		if j.rate > 0 {
@@ -156,18 +156,19 @@ func (j *job) at() phase {
 	return j.phase
 }
 
-// record keeps what became of a chunk. A failure pauses the replay: what was sent is
-// safe to send again, and somebody should read why first.
+// record keeps what became of a chunk, or of its beginning before an error. A failure
+// pauses the replay: what was sent is safe to send again, and somebody should read why
+// first.
 func (j *job) record(outcomes []operate.Outcome, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	for _, o := range outcomes {
+		j.counts[o.Outcome]++
+	}
+	j.outcomes = append(j.outcomes, outcomes...)
+	j.next += len(outcomes)
 	switch {
 	case err == nil:
-		for _, o := range outcomes {
-			j.counts[o.Outcome]++
-		}
-		j.outcomes = append(j.outcomes, outcomes...)
-		j.next += len(outcomes)
 	case errors.Is(err, operate.ErrStale):
 		j.enter(stopped, err.Error())
 	case j.phase == running:

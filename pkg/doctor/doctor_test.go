@@ -3,16 +3,21 @@ package doctor_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"mfaflow/pkg/doctor"
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/operate"
 	"mfaflow/pkg/sweep"
@@ -156,6 +161,101 @@ func TestPermissionsAreThoseOfTheDeployment(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// told is what came of one check.
+func told(t *testing.T, d doctor.Deployment, check string) doctor.Result {
+	t.Helper()
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	results := doctor.Examine(t.Context(), d)
+	i := slices.IndexFunc(results, func(r doctor.Result) bool { return r.Check == check })
+	if i < 0 {
+		t.Fatalf("there is no check %s", check)
+	}
+	return results[i]
+}
+
+// refusing is a server that takes nothing unsigned and has one path; it tells that as a
+// content type.
+type refusing struct{ path, contentType string }
+
+func (s refusing) Do(_ context.Context, _, url string) (doctor.Answer, error) {
+	status := 404
+	if strings.HasSuffix(url, s.path) {
+		status = 401
+	}
+	return doctor.Answer{Status: status, ContentType: s.contentType}, nil
+}
+func (refusing) Resolve(context.Context, string) error { return nil }
+
+// That something refuses a delivery does not make it one of our functions.
+func TestWebhooksElsewhere(t *testing.T) {
+	for contentType, want := range map[string]doctor.Status{
+		"application/problem+json": doctor.OK,
+		"application/json":         doctor.Fail, // API Gateway: {"message":"Not Found"}
+		"":                         doctor.Fail,
+	} {
+		d := doctor.Deployment{
+			Web:       refusing{"/hr/workday", contentType},
+			Functions: []doctor.Function{{Name: "hr-events", URL: "https://mistyped.example", Posters: []string{"workday"}}},
+		}
+		if r := told(t, d, "webhooks"); r.Status != want || (want == doctor.Fail) != strings.Contains(r.Detail, "hr-events leads elsewhere: it answers 404") {
+			t.Errorf("%q: %+v", contentType, r)
+		}
+	}
+}
+
+// logs are given as they are written.
+func logs(text string) []doctor.Log {
+	return []doctor.Log{{Name: "l", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}}
+}
+
+const longAgo = `{"time":"2020-01-01T00:00:00Z","msg":"x"}` + "\n"
+
+// What a check had nothing to look at for is not in order.
+func TestACheckWithNothingToLookAtIsSkipped(t *testing.T) {
+	unread := doctor.Function{Name: "hr-events", Unread: "a part lies in Secrets Manager"}
+	worker := doctor.Function{Name: "identity-worker", Tenant: "t", Scopes: map[string]event.Scope{"workday": {"*"}}}
+	sweep := doctor.Function{Name: "tenant-sweep", Sources: map[string]event.Scope{"graph": {"*"}}}
+	for check, d := range map[string]doctor.Deployment{
+		"agreement":     {Functions: []doctor.Function{worker, unread, {Name: "event-replay", Unread: "no file"}, {Name: "flag-notifier"}}},
+		"source-scopes": {Functions: []doctor.Function{worker, unread}},
+		"signals":       {Functions: []doctor.Function{worker, unread, sweep}, Logs: logs(longAgo)},
+	} {
+		if r := told(t, d, check); r.Status != doctor.Skipped || !strings.Contains(r.Detail, "no settings of") {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// tearing is a log that ends before its end.
+type tearing struct{ io.Reader }
+
+func (tearing) Close() error { return nil }
+
+// A line that is longer than ours are hides nothing of what comes behind it, and a log that
+// is not read to its end says nothing about who is silent.
+func TestSignalsInStrangeLogs(t *testing.T) {
+	heard := fmt.Sprintf(`{"time":%q,"source":"workday","outcome":"accepted"}`, time.Now().UTC().Format(time.RFC3339))
+	torn := func() (io.ReadCloser, error) {
+		return tearing{io.MultiReader(strings.NewReader(longAgo), iotest.ErrReader(io.ErrUnexpectedEOF))}, nil
+	}
+	for name, c := range map[string]struct {
+		logs []doctor.Log
+		want doctor.Status
+	}{
+		"a long line":     {logs(longAgo + strings.Repeat("x", 3<<20) + "\n" + heard), doctor.OK},
+		"silence":         {logs(longAgo), doctor.Warn},
+		"a torn log":      {[]doctor.Log{{Name: "l", Open: torn}}, doctor.Skipped},
+		"a log not there": {append(logs(longAgo), doctor.Log{Name: "m", Open: func() (io.ReadCloser, error) { return nil, fs.ErrNotExist }}), doctor.Skipped},
+	} {
+		d := doctor.Deployment{Functions: []doctor.Function{{Name: "hr-events", Sources: map[string]event.Scope{"workday": {"*"}}}}, Logs: c.logs}
+		if r := told(t, d, "signals"); r.Status != c.want {
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }

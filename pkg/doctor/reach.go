@@ -18,7 +18,7 @@ func reachChecks() []Check {
 		{"clock", "Our clock and those of Graph and the broker agree", "Set the clock (NTP): tokens and webhook signatures are refused when it is minutes off", (*exam).clock},
 		{"webhooks", "hr-events and risk-signals answer and know their sources", "See that the URL is that of the function's HTTP API, that it is deployed with these settings, and what its log says", (*exam).webhooks},
 		{"notifications", "graph-notifications proves to Graph that it is ours", "MFAFLOW_NOTIFICATION_URL of tenant-sweep must lead to graph-notifications from the internet", (*exam).notifications},
-		{"operations", "event-replay answers", "See that it is deployed and what its log says; MFAFLOW_OPERATIONS_URL or --url says where it is", (*exam).operations},
+		{"operations", "event-replay answers", "See that it is deployed and what its log says; MFAFLOW_OPERATIONS_URL or --url says where it is; what AWS refuses takes lambda:InvokeFunctionUrl and lambda:InvokeFunction, as infra/README.md says for operators", (*exam).operations},
 		{"operator", "event-replay knows us as an operator", "Sign in with a role of MFAFLOW_OPERATOR_ROLES or MFAFLOW_NAMED_OPERATORS; on this machine, as the user who runs the stack", (*exam).operator},
 		{"channels", "The hosts that flags and passes go to have an address", "Correct the URL of the channel", (*exam).channels},
 	}
@@ -89,6 +89,8 @@ func (e *exam) webhooks(f *finding) {
 			f.fail("%s: %s", name, plainly(err))
 		case a.Status != http.StatusNotFound:
 			f.fail("the URL of %s leads elsewhere: it answers %d to a source that there is not", name, a.Status)
+		case !ours(a):
+			f.fail("the URL of %s leads elsewhere: it answers %d, and not as our functions do", name, a.Status)
 		default:
 			f.note("%s knows %s", name, strings.Join(fn.Posters, ", "))
 		}
@@ -111,6 +113,9 @@ func (e *exam) refuses(f *finding, function, source, url string) bool {
 	}
 	return false
 }
+
+// ours reports whether an error is told as our functions tell it.
+func ours(a Answer) bool { return strings.HasPrefix(a.ContentType, "application/problem+json") }
 
 func (e *exam) notifications(f *finding) {
 	sweeper := e.function("tenant-sweep")

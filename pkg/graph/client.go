@@ -164,9 +164,14 @@ func (c *Client) policies() *policies.PoliciesRequestBuilder {
 	return policies.NewPoliciesRequestBuilderInternal(map[string]string{}, c.adapter)
 }
 
-// Close closes idle connections. A Lambda calls it before it freezes.
-func (c *Client) Close() {
+// Flush writes what was counted. A Lambda that does not Close calls it before it freezes.
+func (c *Client) Flush() {
 	_ = c.answers.Flush() // there is nobody left to tell
+}
+
+// Close closes idle connections, and is Flush as well. A Lambda calls it before it freezes.
+func (c *Client) Close() {
+	c.Flush()
 	if c.idle != nil {
 		c.idle.CloseIdleConnections()
 	}

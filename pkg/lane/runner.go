@@ -36,8 +36,8 @@ const acceptWait = 30 * time.Second
 
 // Run works until ctx ends, or until the queue was idle for IdleExit when ctx has
 // a deadline. Every session is closed when it returns; the number is of events
-// settled. The end of ctx is no error; that the broker gave out nothing at all but
-// failures is.
+// settled. The end of ctx is no error; a run that settled nothing, because the broker
+// gave out nothing but failures or because the lanes failed, is one.
 func (r *Runner) Run(ctx context.Context) (int, error) {
 	// What is in progress when ctx ends still has the grace time.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -59,10 +59,14 @@ func (r *Runner) Run(ctx context.Context) (int, error) {
 	accepting.Wait()
 	close(x.lanes)
 	working.Wait()
+	settled := int(x.settled.Load())
+	if err := x.failed.Load(); err != nil && settled == 0 {
+		return 0, *err
+	}
 	if err := x.last.Load(); err != nil && x.answers.Load() == 0 {
 		return 0, *err
 	}
-	return int(x.settled.Load()), nil
+	return settled, nil
 }
 
 // shift is one run.
@@ -78,9 +82,9 @@ type shift struct {
 	ctx, work context.Context
 	lanes     chan Session
 	// settled counts events; answers and last are the broker's answers and its last
-	// failure to give one.
+	// failure to give one; failed is the last failure of a lane.
 	settled, answers atomic.Int64
-	last             atomic.Pointer[error]
+	last, failed     atomic.Pointer[error]
 	busy             atomic.Int64 // visits going on
 	lastActive       atomic.Int64 // when there was something to do, in nanoseconds since start
 	start            time.Time
@@ -151,6 +155,9 @@ func (x *shift) visit() {
 		x.busy.Add(-1)
 		if err != nil && x.work.Err() == nil {
 			failures++
+			if !errors.Is(err, queue.ErrLockLost) { // that is somebody else's turn
+				x.failed.Store(&err)
+			}
 			x.Log.ErrorContext(x.ctx, "lane failed", "queue", x.Engine.Queue, telemetry.KeyLane, session.ID(), telemetry.Error(err))
 			_ = pause.AfterFailure(x.ctx, failures) // the loop asks ctx itself
 			continue

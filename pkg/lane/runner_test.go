@@ -278,3 +278,34 @@ func TestRunnerWithoutABroker(t *testing.T) {
 		t.Errorf("%d settled, %v", n, err)
 	}
 }
+
+// A run in which lanes failed and nothing was settled has failed, too; a lock that somebody
+// else has now is no failure.
+func TestRunnerSettlesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails func(turns int) error
+		fail  bool
+	}{
+		"every turn fails":  {func(int) error { return errors.New("no right to send") }, true},
+		"the first fails":   {func(turns int) error { return map[bool]error{true: errors.New("once")}[turns == 1] }, false},
+		"the lock was lost": {func(int) error { return queue.ErrLockLost }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.postTo("anna", "1")
+			turns := 0
+			ctx, stop := context.WithCancel(t.Context())
+			r := w.runner(1, func(context.Context, *lane.Turn) (lane.Verdict, error) {
+				turns++
+				err := c.fails(turns)
+				if turns == 2 {
+					stop()
+				}
+				return lane.Finished(ledger.Done, ""), err
+			})
+			if n, err := r.Run(ctx); (err != nil) != c.fail || err != nil && n != 0 {
+				t.Errorf("%d settled, %v", n, err)
+			}
+		})
+	}
+}

@@ -32,13 +32,18 @@ const workers = 4
 // receiveWait is how long one receive waits; nothing is lost when it is repeated.
 const receiveWait = 30 * time.Second
 
+// leastReceive is how long a receive after a failure waits at least: it connects first, and
+// one that has no time for that looks like an empty queue.
+const leastReceive = time.Second
+
 // abandonTimeout bounds giving back a message that came too late.
 const abandonTimeout = time.Second
 
 // Run works until ctx ends, or until the queue was idle for IdleExit when ctx has a
 // deadline, and returns how many messages it settled. Every receiver is closed when
-// it returns. The end of ctx is no error.
-func (r *Runner) Run(ctx context.Context) int {
+// it returns. The end of ctx is no error; a run that settled nothing, because the broker
+// gave out nothing but failures or because every message failed, is one.
+func (r *Runner) Run(ctx context.Context) (int, error) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
@@ -47,17 +52,33 @@ func (r *Runner) Run(ctx context.Context) int {
 	})
 	defer stop()
 
-	var settled atomic.Int64
+	x := &shift{Runner: r}
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(func() { settled.Add(int64(r.loop(ctx, work))) })
+		wg.Go(func() { x.loop(ctx, work) })
 	}
 	wg.Wait()
-	return int(settled.Load())
+	settled := int(x.settled.Load())
+	if err := x.failed.Load(); err != nil && settled == 0 {
+		return 0, *err
+	}
+	if err := x.last.Load(); err != nil && x.answers.Load() == 0 {
+		return 0, *err
+	}
+	return settled, nil
+}
+
+// shift is one run.
+type shift struct {
+	*Runner
+	// settled counts messages; answers and last are the broker's answers and its last
+	// failure to give one; failed is the last failure to handle a message.
+	settled, answers atomic.Int64
+	last, failed     atomic.Pointer[error]
 }
 
 // loop handles one message after the other, each receiver for as long as it works.
-func (r *Runner) loop(ctx, work context.Context) (settled int) {
+func (r *shift) loop(ctx, work context.Context) {
 	var receiver Receiver
 	release := func() {
 		if receiver != nil {
@@ -76,14 +97,16 @@ func (r *Runner) loop(ctx, work context.Context) (settled int) {
 		}
 		wait := receiveWait
 		if bounded && r.IdleExit > 0 {
-			if wait = min(wait, r.IdleExit-time.Since(idleSince)); wait <= 0 {
-				return settled
+			wait = min(wait, r.IdleExit-time.Since(idleSince))
+			if wait <= 0 || failures > 0 && wait < leastReceive {
+				return
 			}
 		}
 		var err error
 		if receiver == nil {
 			if receiver, err = r.Open(); err != nil {
 				failures++
+				r.last.Store(&err)
 				r.Log.ErrorContext(ctx, "no receiver from the broker", "queue", r.Notifier.Queue, telemetry.Error(err))
 				continue
 			}
@@ -91,31 +114,36 @@ func (r *Runner) loop(ctx, work context.Context) (settled int) {
 		m, err := receiver.Receive(ctx, wait)
 		switch {
 		case errors.Is(err, queue.ErrEmpty), errors.Is(err, queue.ErrLockLost):
+			r.answers.Add(1)
 			failures = 0
 			continue
 		case ctx.Err() != nil && err != nil:
-			return settled
+			return
 		case err != nil:
 			failures++
+			r.last.Store(&err)
 			r.Log.ErrorContext(ctx, "nothing from the broker", "queue", r.Notifier.Queue, telemetry.Error(err))
 			continue
 		case ctx.Err() != nil:
 			r.giveBack(work, receiver, m)
-			return settled
+			return
 		}
+		r.answers.Add(1)
 		if err := r.Notifier.Handle(work, receiver, m); err != nil {
 			if work.Err() == nil {
 				failures++
+				if !errors.Is(err, queue.ErrLockLost) { // that is somebody else's turn
+					r.failed.Store(&err)
+				}
 				r.Log.ErrorContext(ctx, "flag failed", "queue", r.Notifier.Queue, "message_id", m.ID,
 					"delivery_count", m.DeliveryCount, telemetry.Error(err))
 			}
 			continue
 		}
-		settled++
+		r.settled.Add(1)
 		failures = 0
 		idleSince = time.Now()
 	}
-	return settled
 }
 
 // giveBack is for a message that came when the run had ended: it need not wait for

@@ -72,7 +72,7 @@ func TestRunDrainsAndEnds(t *testing.T) {
 	w.raiseMany(40)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if n := w.runner(c).Run(ctx); n != 40 {
+	if n, _ := w.runner(c).Run(ctx); n != 40 {
 		t.Errorf("settled %d", n)
 	}
 	if ctx.Err() != nil {
@@ -99,7 +99,7 @@ func TestRunEndsWhenTold(t *testing.T) {
 	w.raiseMany(3)
 	done := make(chan int)
 	r := w.runner(c)
-	go func() { done <- r.Run(ctx) }()
+	go func() { n, _ := r.Run(ctx); done <- n }()
 	if n := <-done; n != 3 {
 		t.Errorf("settled %d", n)
 	}
@@ -115,12 +115,12 @@ func TestRunCutsOffAfterTheGrace(t *testing.T) {
 	defer cancel()
 	r := w.runner(c)
 	r.Grace = 50 * time.Millisecond
-	if n := r.Run(ctx); n != 0 {
+	if n, _ := r.Run(ctx); n != 0 {
 		t.Errorf("settled %d", n)
 	}
 	close(c.block)
 	w.clock.Advance(3 * time.Minute)
-	if n := r.Run(within(t, 10*time.Second)); n != 1 || len(c.told) != 1 {
+	if n, _ := r.Run(within(t, 10*time.Second)); n != 1 || len(c.told) != 1 {
 		t.Errorf("settled %d, told %v", n, c.told)
 	}
 	w.wantCounts(sim.Counts{Deferred: 1})
@@ -157,7 +157,7 @@ func TestRunSurvivesTheBroker(t *testing.T) {
 	defer cancel()
 	done := make(chan struct{})
 	r.IdleExit = 0
-	go func() { r.Run(ctx); close(done) }()
+	go func() { _, _ = r.Run(ctx); close(done) }()
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		w.clock.Advance(5 * time.Second)
 		if got := w.counts(); got == (sim.Counts{Deferred: 5}) {
@@ -174,5 +174,39 @@ func TestRunSurvivesTheBroker(t *testing.T) {
 	}
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		t.Error("it ended by itself")
+	}
+}
+
+// A run that could settle nothing has failed: nobody would hear that flags pile up.
+func TestRunThatSettlesNothing(t *testing.T) {
+	refused := func(op sim.Operation) func(*world) {
+		return func(w *world) {
+			w.broker.Fail(sim.Fault{Queue: flagsQueue, Operation: op, Condition: "amqp:unauthorized-access", Times: 1000})
+		}
+	}
+	for name, plant := range map[string]func(*world){
+		"the broker is away":          func(w *world) { w.broker.SetDown(true) },
+		"the broker refuses to give":  refused(sim.OpAttachReceiver),
+		"the broker refuses wake-ups": refused(sim.OpSend),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := newWorld(t)
+			w.raiseMany(1)
+			plant(w)
+			if n, err := w.runner(&counting{told: map[string]int{}}).Run(within(t, 30*time.Second)); n != 0 || err == nil {
+				t.Errorf("settled %d, %v", n, err)
+			}
+		})
+	}
+}
+
+// An empty queue is no failure, nor is a failure that was over before the end.
+func TestRunWithNothingToDo(t *testing.T) {
+	w, _ := newWorld(t)
+	w.broker.Fail(sim.Fault{Queue: flagsQueue, Operation: sim.OpAttachReceiver, Condition: "amqp:unauthorized-access"})
+	r := w.runner(&counting{told: map[string]int{}})
+	r.IdleExit = 2 * time.Second
+	if n, err := r.Run(within(t, 30*time.Second)); n != 0 || err != nil {
+		t.Errorf("settled %d, %v", n, err)
 	}
 }

@@ -326,7 +326,8 @@ func TestAnswersOfStrangers(t *testing.T) {
 		want   error
 	}{
 		"a gateway's error":  {502, "text/html", "<h1>Bad Gateway</h1>", operateapi.ErrFailed},
-		"Lambda's refusal":   {403, "application/json", `{"Message":"Forbidden"}`, operateapi.ErrNobody},
+		"Lambda's refusal":   {403, "application/json", `{"Message":"Forbidden"}`, operateapi.ErrDenied},
+		"a login page":       {401, "text/html", "<html>", operateapi.ErrDenied},
 		"another site":       {200, "text/html", "<html>", operateapi.ErrFailed},
 		"a redirect":         {302, "", "", operateapi.ErrFailed},
 		"an unknown problem": {500, "application/problem+json", `{"type":"urn:x","title":"t","status":500,"correlationId":"c"}`, operateapi.ErrFailed},

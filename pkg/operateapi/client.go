@@ -29,6 +29,10 @@ var _ operate.Operations = (*Client)(nil)
 // known and where to look.
 var ErrFailed = errors.New("event-replay failed")
 
+// ErrDenied: the request was refused on the way, by Lambda as a rule, and never came to
+// event-replay. Whoever it was does not speak as event-replay does.
+var ErrDenied = errors.New("event-replay was not asked: AWS, or another server, refuses the request")
+
 // ErrUnreachable: nobody answers.
 var ErrUnreachable = errors.New("event-replay cannot be reached")
 
@@ -157,9 +161,8 @@ func failed[Out any](response *http.Response, text []byte, id string) (out Out, 
 		}
 		return out, fmt.Errorf("%w %s; its log has the cause under the correlation id %s", ErrFailed, what, p.Correlation)
 	}
-	// Lambda itself says who may not call a function URL.
 	if response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusUnauthorized {
-		return out, ErrNobody
+		return out, fmt.Errorf("%w with %s; it takes lambda:InvokeFunctionUrl and lambda:InvokeFunction", ErrDenied, response.Status)
 	}
 	return out, fmt.Errorf("%w with %s (correlation id %s)", ErrFailed, response.Status, id)
 }

@@ -30,11 +30,13 @@ var ErrNobody = errors.New("you are not an operator here")
 // sts:RoleSessionName to the person. caller is the ARN that AWS authenticated, empty for
 // nobody; roles are ARNs.
 //
-// Sessions of a role in named are let in under the names given there and no other: of a
-// role assumed with the tokens of an OpenID Connect provider, the name of the session is
-// the subject of the token, and says neither who that is in the directory nor that it is
-// somebody who comes by another role as well. Both matter: nobody may approve what is about
-// themselves, or twice.
+// A name must be one that the directory has for the person, such as ada@contoso.example:
+// of another one nobody can tell who that is there, nor that it is somebody who comes by
+// another role as well. Both matter: nobody may approve what is about themselves, or twice.
+//
+// Sessions of a role in named are let in under the names given there and no other. That is
+// for roles whose sessions have other names: of one assumed with the tokens of an OpenID
+// Connect provider, it is the subject of the token.
 //
 // An invocation that does not come by the function URL can claim any caller: its policy
 // must allow lambda:InvokeFunction under the condition lambda:InvokedViaFunctionUrl only
@@ -72,6 +74,8 @@ func Sessions(caller func(context.Context) string, roles []string, named map[str
 		switch {
 		case !known:
 			return "", errors.New("the role of the session is not one of operators")
+		case people == nil && !ofDirectory(m[2]):
+			return "", fmt.Errorf("the session name %s is not one of the directory's, such as ada@contoso.example: let the identity provider choose the UPN or mail address, or list the sessions of the role in MFAFLOW_NAMED_OPERATORS instead", m[2])
 		case people == nil:
 			return operate.Operator(m[2]), nil
 		case people[m[2]] == "":
@@ -97,11 +101,19 @@ func listed(role string, people map[string]string) (map[string]operate.Operator,
 		if !sessionName.MatchString(session) {
 			return nil, fmt.Errorf("%s lists %q, which no session can be named: letters, digits and _+=,.@- are possible, 2 to 64 of them", role, session)
 		}
-		if list[session] = operate.Operator(strings.TrimSpace(name)); list[session] == "" {
-			return nil, fmt.Errorf("%s gives no name to the session %s: say who it is, as the directory names them", role, session)
+		name = strings.TrimSpace(name)
+		if !ofDirectory(name) {
+			return nil, fmt.Errorf("%s gives the session %s no name such as ada@contoso.example: say who it is, as the directory names them", role, session)
 		}
+		list[session] = operate.Operator(name)
 	}
 	return list, nil
+}
+
+// ofDirectory reports whether a name may be a UPN or a mail address.
+func ofDirectory(name string) bool {
+	user, domain, _ := strings.Cut(name, "@")
+	return user != "" && domain != ""
 }
 
 // Of docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: the ARN of a

@@ -33,6 +33,9 @@ func TestSessions(t *testing.T) {
 		session + "ada@contoso.example": "ada@contoso.example",
 		"":                              "",
 		session:                         "",
+		session + "ada":                 "", // who is that in the directory?
+		session + "ada@":                "",
+		session + "@contoso.example":    "",
 		session + "a b":                 "",
 		session + "ada/eve":             "",
 		session + "ada\n":               "",
@@ -78,7 +81,7 @@ func TestListedSessions(t *testing.T) {
 		session + "ada@contoso.example": "",
 		session + "eve":                 "",
 		"arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/ada@contoso.example": "ada@contoso.example",
-		"arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/" + sub:              sub,
+		"arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Operators_0123456789abcdef/" + sub:              "",
 	} {
 		caller = arn
 		got, err := who(httptest.NewRequestWithContext(t.Context(), "POST", "/", nil))
@@ -87,10 +90,11 @@ func TestListedSessions(t *testing.T) {
 		}
 	}
 	for name, named := range map[string]map[string]map[string]string{
-		"no ARN":                 {"console": {sub: "ada"}},
+		"no ARN":                 {"console": {sub: "ada@contoso.example"}},
 		"no name":                {console: {sub: " "}},
-		"no possible session":    {console: {"auth0|ada": "ada"}},
-		"its own names and list": {role: {sub: "ada"}},
+		"no name of a directory": {console: {sub: "ada"}},
+		"no possible session":    {console: {"auth0|ada": "ada@contoso.example"}},
+		"its own names and list": {role: {sub: "ada@contoso.example"}},
 	} {
 		if _, err := operateapi.Sessions(nobody, []string{role}, named); err == nil {
 			t.Errorf("%s is taken", name)

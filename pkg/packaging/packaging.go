@@ -260,8 +260,8 @@ var allowed = []string{"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "IS
 // ErrLicence: a module has none that is known to be harmless.
 var ErrLicence = errors.New("licence")
 
-// readings correct what the detector reads wrongly, by the beginning of the module's name
-// and what was detected. Each of these texts was read.
+// readings correct what the detector reads wrongly, by the module, or the beginning of its
+// name up to a slash, and what was detected. Each of these texts was read.
 var readings = []struct{ module, detected, is string }{
 	{"golang.org/x/", "BSD-Source-Code", "BSD-3-Clause"}, // the text of Go itself
 	{"std", "", "BSD-3-Clause"},                          // comes without one in the module cache
@@ -269,7 +269,8 @@ var readings = []struct{ module, detected, is string }{
 
 func reading(module, detected string) string {
 	for _, r := range readings {
-		if strings.HasPrefix(module, r.module) && detected == r.detected {
+		within := strings.HasSuffix(r.module, "/") && strings.HasPrefix(module, r.module)
+		if (module == r.module || within) && detected == r.detected {
 			return r.is
 		}
 	}

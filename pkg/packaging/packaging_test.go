@@ -57,14 +57,14 @@ func executable(t *testing.T, arch string, flags ...string) string {
 func TestWrite(t *testing.T) {
 	path := executable(t, "arm64")
 	functions := []packaging.Function{{Name: "a", Bootstrap: path, Webhooks: true}, {Name: "b", Bootstrap: path}}
-	inventory := bill([3]string{"golang.org/x/text", "v1", "BSD-Source-Code"}, [3]string{"example.com/m", "v2", "MIT"})
+	inventory := bill([3]string{"golang.org/x/text", "v1", "BSD-Source-Code"}, [3]string{"example.com/m", "v2", "MIT"}, [3]string{"std", "v3", ""})
 
 	first, second := t.TempDir(), t.TempDir()
 	sizes, err := packaging.Write(t.Context(), first, "arm64", functions, inventory)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(sizes) != 2 || sizes[0].Function != "a" || sizes[0].Binary == 0 || sizes[0].Zip >= sizes[0].Binary || sizes[0].Modules != 3 {
+	if len(sizes) != 2 || sizes[0].Function != "a" || sizes[0].Binary == 0 || sizes[0].Zip >= sizes[0].Binary || sizes[0].Modules != 4 {
 		t.Errorf("sizes %+v", sizes)
 	}
 
@@ -116,7 +116,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("module,version,licences,functions\nexample.com/m,v2,MIT,a b\ngolang.org/x/text,v1,BSD-3-Clause,a b\n", string(list)); diff != "" {
+	if diff := cmp.Diff("module,version,licences,functions\nexample.com/m,v2,MIT,a b\ngolang.org/x/text,v1,BSD-3-Clause,a b\nstd,v3,BSD-3-Clause,a b\n", string(list)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -137,16 +137,17 @@ func TestWriteRefuses(t *testing.T) {
 		inventory  packaging.Inventory
 		want       string
 	}{
-		"another architecture":    {path, "amd64", harmless, "is built for EM_AARCH64, not for amd64"},
-		"no such architecture":    {path, "mips", harmless, `"mips" is neither arm64 nor amd64`},
-		"a script":                {text, "arm64", harmless, "is no Linux executable"},
-		"another name":            {named, "arm64", harmless, "is not named bootstrap"},
-		"a licence that asks":     {path, "arm64", bill([3]string{"example.com/m", "v1", "GPL-3.0-only"}), "example.com/m v1 is under GPL-3.0-only"},
-		"no licence":              {path, "arm64", bill([3]string{"example.com/m", "v1", ""}), "example.com/m v1 has none"},
-		"a reading of others":     {path, "arm64", bill([3]string{"example.com/m", "v1", "BSD-Source-Code"}), "is under BSD-Source-Code"},
-		"another bill":            {path, "arm64", func(_ context.Context, _, o string) error { return os.WriteFile(o, []byte(`{}`), 0o600) }, `its format is ""`},
-		"no bill":                 {path, "arm64", func(context.Context, string, string) error { return errors.New("tool is out of order") }, "tool is out of order"},
-		"a bill that is not JSON": {path, "arm64", func(_ context.Context, _, o string) error { return os.WriteFile(o, []byte(`<bom/>`), 0o600) }, "no JSON"},
+		"another architecture":     {path, "amd64", harmless, "is built for EM_AARCH64, not for amd64"},
+		"no such architecture":     {path, "mips", harmless, `"mips" is neither arm64 nor amd64`},
+		"a script":                 {text, "arm64", harmless, "is no Linux executable"},
+		"another name":             {named, "arm64", harmless, "is not named bootstrap"},
+		"a licence that asks":      {path, "arm64", bill([3]string{"example.com/m", "v1", "GPL-3.0-only"}), "example.com/m v1 is under GPL-3.0-only"},
+		"no licence":               {path, "arm64", bill([3]string{"example.com/m", "v1", ""}), "example.com/m v1 has none"},
+		"no licence of a namesake": {path, "arm64", bill([3]string{"std.example/m", "v1", ""}), "std.example/m v1 has none"},
+		"a reading of others":      {path, "arm64", bill([3]string{"example.com/m", "v1", "BSD-Source-Code"}), "is under BSD-Source-Code"},
+		"another bill":             {path, "arm64", func(_ context.Context, _, o string) error { return os.WriteFile(o, []byte(`{}`), 0o600) }, `its format is ""`},
+		"no bill":                  {path, "arm64", func(context.Context, string, string) error { return errors.New("tool is out of order") }, "tool is out of order"},
+		"a bill that is not JSON":  {path, "arm64", func(_ context.Context, _, o string) error { return os.WriteFile(o, []byte(`<bom/>`), 0o600) }, "no JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := packaging.Write(t.Context(), t.TempDir(), c.arch, []packaging.Function{{Name: "a", Bootstrap: c.path}}, c.inventory)

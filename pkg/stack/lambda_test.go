@@ -501,6 +501,32 @@ func holdLeaver(t *testing.T) heldLeaver {
 	return h
 }
 
+// What Graph answered is written before the answer to the operator: the sandbox freezes
+// then, and may never thaw.
+func TestReplayWritesMetricsBeforeItFreezes(t *testing.T) {
+	s, err := stack.Start(t.Context(), stack.Options{SimulatorsOnly: true, Each: (&seen{}).each, Environment: os.Environ()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	desk := deploy(t, s, "event-replay", "MFAFLOW_OPERATOR_TOKEN_FILE=", "MFAFLOW_OPERATOR_ROLES=arn:aws:iam::123456789012:role/Operators")
+	client, err := operateapi.New("https://abc.lambda-url.eu-west-1.on.aws", functionURL{desk, "arn:aws:sts::123456789012:assumed-role/Operators/ada@contoso.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, ok := s.Find("E1005")
+	if !ok {
+		t.Fatal("the sample tenant has no E1005")
+	}
+	if _, err := client.Person(t.Context(), who.UserPrincipalName, false); err != nil || !strings.Contains(desk.Stdout(), `"GraphCalls":`) {
+		t.Errorf("%v\n%s", err, desk.Stdout())
+	}
+}
+
 // A hold of a protected person needs two operators, whom AWS has authenticated; nobody
 // else, and not whom it is about, has a word in it.
 func TestTwoOperatorsUnderLambda(t *testing.T) {

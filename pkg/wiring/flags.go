@@ -56,8 +56,8 @@ func (f Flags) Run(ctx context.Context) error {
 			IdleExit: f.Receiving.IdleExit, Grace: max(f.Receiving.DeadlineReserve-closing, 0), Log: f.Log,
 		}
 		f.Log.InfoContext(ctx, "ready", "queue", f.Queue, "channels", len(f.Channels))
-		settled := runner.Run(ctx)
+		settled, err := runner.Run(ctx)
 		f.Log.InfoContext(ctx, "drained", "queue", f.Queue, "settled", settled)
-		return nil
+		return err
 	}, f.Receiving.DeadlineReserve, f.Log)
 }

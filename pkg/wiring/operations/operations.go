@@ -120,6 +120,7 @@ func use[T any](e *Engine, do func(*operate.Desk) (T, error)) (T, error) {
 	}
 	result, err := do(o.Desk)
 	e.give(o, errors.Is(err, queue.ErrUnavailable))
+	e.tenant.Flush() // nobody knows whether this sandbox thaws again
 	return result, err
 }
 
