@@ -54,7 +54,7 @@ func needs(function string) []need {
 		return []need{
 			{permission: "User.Read.All"}, {permission: "GroupMember.Read.All"}, {permission: "RoleManagement.Read.Directory"},
 			{permission: "Policy.Read.All"}, {permission: "AuditLog.Read.All"}, {permission: "Application.Read.All"},
-			{permission: "Organization.Read.All"},
+			{permission: "Organization.Read.All"}, {permission: "Domain.Read.All"},
 		}
 	case "event-replay":
 		return []need{
