@@ -480,6 +480,30 @@ func TestPlanIsTheOneThatWasMade(t *testing.T) {
 	if _, err := d.apply(forged); !errors.Is(err, policy.ErrNotThisPlan) {
 		t.Error(err)
 	}
+	losing, err := d.plan("breakGlass: {none: lab}\nmethods: {sms: {state: disabled}}\n", "bob")
+	if err != nil || len(losing.Refusals) > 0 || losing.Verify() != nil {
+		t.Fatal(losing.Refusals, err)
+	}
+	for what, forge := range map[string]func(*policy.Plan){ // what is shown to whoever agrees
+		"nobody loses":     func(p *policy.Plan) { p.Steps[0].Effect.Loses = nil },
+		"somebody else":    func(p *policy.Plan) { p.Steps[0].Effect.Loses = []identity.UserID{"ada"} },
+		"another warning":  func(p *policy.Plan) { p.Warnings = append(p.Warnings, policy.Warning{Text: "all is well"}) },
+		"no calls":         func(p *policy.Plan) { p.Steps[0].Calls = nil },
+		"one call is beta": func(p *policy.Plan) { p.Steps[0].Calls[0].Beta = true },
+	} {
+		text, err := json.MarshalIndent(losing, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var q policy.Plan
+		if err := json.Unmarshal(text, &q); err != nil || q.Verify() != nil {
+			t.Fatal(err, q.Verify())
+		}
+		forge(&q)
+		if !errors.Is(q.Verify(), policy.ErrNotThisPlan) {
+			t.Errorf("%s: a plan that was changed", what)
+		}
+	}
 	d.Tenant.ID = "fabrikam"
 	if _, err := d.apply(p); !errors.Is(err, policy.ErrNotThisPlan) {
 		t.Error(err)
