@@ -407,6 +407,75 @@ func TestRolloutLocksNobodyOut(t *testing.T) {
 	}
 }
 
+// A policy that says more than a file can comes into force by waves as it is, and no wider:
+// the directory has all of it for the waves too, and the way back is as it was.
+func TestRolloutOfAPolicyWithConditions(t *testing.T) {
+	const file = `
+breakGlass: {accounts: [emergency1@contoso.example, emergency2@contoso.example, emergency3@contoso.example]}
+conditionalAccess:
+  - {name: Elsewhere, state: enforced, exclude: {users: [svc-backup@contoso.example]}}
+rollout:
+  waves: [{name: IT, groups: [IT], pause: 24h}, {name: Engineering, groups: [Engineering], pause: 24h}]
+`
+	tenant, err := graphsim.SampleTenant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing(tenant)
+	tenant.Policies.ConditionalAccess = []graphsim.Document{{
+		"id": "60000000-0000-4000-8000-00000000000a", "displayName": "Elsewhere", "state": string(posture.PolicyReportOnly),
+		"conditions": map[string]any{
+			"clientAppTypes": []any{"all"},
+			"applications":   map[string]any{"includeApplications": []any{"All"}},
+			"users":          map[string]any{"includeUsers": []any{"All"}},
+			"locations":      map[string]any{"includeLocations": []any{"All"}, "excludeLocations": []any{"AllTrusted"}},
+			"platforms":      map[string]any{"includePlatforms": []any{"windows"}},
+		},
+		"grantControls":   map[string]any{"operator": "OR", "builtInControls": []any{"mfa"}},
+		"sessionControls": map[string]any{"persistentBrowser": map[string]any{"isEnabled": true, "mode": "never"}},
+	}}
+	c := newCampus(t, tenant)
+	conditional := func() []posture.ConditionalPolicy {
+		page, err := c.client.ConditionalPolicies(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Items
+	}
+	before := conditional()
+	p := c.plan(file)
+	if len(p.Refusals) > 0 {
+		t.Fatalf("%+v", p.Refusals)
+	}
+	waves := 0
+	out, err := c.apply(p, func() {
+		waves++
+		c.server.Mutate(func(t *graphsim.Tenant) {
+			for _, d := range t.Policies.ConditionalAccess {
+				text, _ := json.Marshal(d)
+				for _, kept := range []string{`"excludeLocations":["AllTrusted"]`, `"includePlatforms":["windows"]`, `"mode":"never"`} {
+					if !strings.Contains(string(text), kept) {
+						c.t.Errorf("no %s in %s", kept, text)
+					}
+				}
+			}
+		})
+	})
+	if err != nil || !out.Done() || waves != 2 {
+		t.Fatalf("%+v after %d waves, %v", out, waves, err)
+	}
+	back := c.rollback(out.Run)
+	if len(back.Refusals) > 0 {
+		t.Fatalf("%+v", back.Refusals)
+	}
+	if out, err := c.apply(back, nil); err != nil || !out.Done() {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if d := cmp.Diff(before, conditional(), cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("rollback (-before +after)\n%s", d)
+	}
+}
+
 // What the sample tenant plants is found before anything is written.
 func TestRolloutIsRefusedForWhomItWouldHarm(t *testing.T) {
 	for name, x := range map[string]struct {

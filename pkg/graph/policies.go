@@ -263,8 +263,8 @@ func (d documents) at(path ...string) any {
 	return nil
 }
 
-// target is the one of the documents that is the same, with all that it says.
-func (d documents) target(t posture.Target, path ...string) map[string]any {
+// target is the one of the documents that is the same, with all that it says, or a new one.
+func (d documents) target(t posture.Target, path ...string) (target map[string]any, known bool) {
 	for i := range d {
 		list, _ := d[i : i+1].at(path...).([]any)
 		for _, x := range list {
@@ -272,11 +272,11 @@ func (d documents) target(t posture.Target, path ...string) map[string]any {
 			id, _ := m["id"].(string)
 			kind, _ := m["targetType"].(string)
 			if strings.EqualFold(id, t.ID) && (kind == "user") == t.User {
-				return maps.Clone(m)
+				return maps.Clone(m), true
 			}
 		}
 	}
-	return map[string]any{"id": t.ID, "targetType": targetType(t)}
+	return map[string]any{"id": t.ID, "targetType": targetType(t)}, false
 }
 
 func targetType(t posture.Target) string {
@@ -302,8 +302,15 @@ func settingBody(w policy.Write, d documents) map[string]any {
 	if from == nil || !sameTargets(from.Include, to.Include) {
 		list := []any{}
 		for _, t := range to.Include {
-			m := d.target(t, "includeTargets")
+			m, known := d.target(t, "includeTargets")
 			m["isRegistrationRequired"] = t.Required
+			switch {
+			case strings.EqualFold(w.ID, "microsoftAuthenticator"):
+				m["authenticationMode"] = cmp.Or(t.Mode, anyMode)
+			case strings.EqualFold(w.ID, "sms") && len(d) > 0 && !known:
+				// Not documented is what a target without it gets; a message alone is no MFA.
+				m["isUsableForSignIn"] = false
+			}
 			list = append(list, m)
 		}
 		body["includeTargets"] = list
@@ -311,7 +318,8 @@ func settingBody(w policy.Write, d documents) map[string]any {
 	if from == nil || !sameTargets(from.Exclude, to.Exclude) {
 		list := []any{}
 		for _, t := range to.Exclude {
-			list = append(list, d.target(t, "excludeTargets"))
+			m, _ := d.target(t, "excludeTargets")
+			list = append(list, m)
 		}
 		body["excludeTargets"] = list
 	}
@@ -360,14 +368,20 @@ func campaignBody(c posture.Campaign, d documents) map[string]any {
 	const campaign = "authenticationMethodsRegistrationCampaign"
 	include, exclude := []any{}, []any{}
 	for _, t := range c.Include {
-		m := d.target(t, "registrationEnforcement", campaign, "includeTargets")
+		m, _ := d.target(t, "registrationEnforcement", campaign, "includeTargets")
 		m["targetedAuthenticationMethod"] = t.Method
 		include = append(include, m)
 	}
 	for _, t := range c.Exclude {
-		exclude = append(exclude, d.target(t, "registrationEnforcement", campaign, "excludeTargets"))
+		m, _ := d.target(t, "registrationEnforcement", campaign, "excludeTargets")
+		exclude = append(exclude, m)
 	}
-	return map[string]any{"state": c.State, "snoozeDurationInDays": c.SnoozeDays, "includeTargets": include, "excludeTargets": exclude}
+	body, _ := d.at("registrationEnforcement", campaign).(map[string]any)
+	if body = maps.Clone(body); body == nil {
+		body = map[string]any{}
+	}
+	body["state"], body["snoozeDurationInDays"], body["includeTargets"], body["excludeTargets"] = c.State, c.SnoozeDays, include, exclude
+	return body
 }
 
 // policyBody are the parts of a Conditional Access policy that differ.

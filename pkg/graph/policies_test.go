@@ -172,6 +172,38 @@ func TestSettingsAreWritten(t *testing.T) {
 		})
 	}
 
+	// What is not managed of a target or of the campaign goes back as it was read, and a target
+	// that is new gets no more than the others have.
+	const group = "10000000-0000-4000-8000-000000000001"
+	targets := func(list ...posture.Target) func(*policy.Value) {
+		return func(v *policy.Value) { v.Method.Include = list }
+	}
+	for name, x := range map[string]struct {
+		document string
+		object   policy.Object
+		change   func(*policy.Value)
+		want     string
+	}{
+		"a text message that signs in still does": {`{"includeTargets": [{"id": "all_users", "targetType": "group", "isUsableForSignIn": true}]}`,
+			policy.Object{Kind: policy.KindMethod, ID: "sms"}, targets(posture.Target{ID: "all_users", Required: true}), `"isUsableForSignIn":true`},
+		"one of a new target does not": {`{"includeTargets": [{"id": "all_users", "targetType": "group", "isUsableForSignIn": true}]}`,
+			policy.Object{Kind: policy.KindMethod, ID: "sms"}, targets(posture.Target{ID: group}), `"isUsableForSignIn":false`},
+		"the app's mode": {`{}`, policy.Object{Kind: policy.KindMethod, ID: "microsoftauthenticator"}, targets(posture.Target{ID: group, Mode: "push"}), `"authenticationMode":"push"`},
+		"the app's mode is taken back": {`{"includeTargets": [{"id": "` + group + `", "targetType": "group", "authenticationMode": "push"}]}`,
+			policy.Object{Kind: policy.KindMethod, ID: "microsoftauthenticator"}, targets(posture.Target{ID: group}), `"authenticationMode":"any"`},
+		"a member of the campaign": {`{"registrationEnforcement": {"authenticationMethodsRegistrationCampaign": {"state": "default", "later": [1]}}}`,
+			policy.Object{Kind: policy.KindCampaign}, func(v *policy.Value) { v.Campaign.State = "enabled" }, `"later":[1]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := policy.Write{Object: x.object, From: stateOf(t, c, x.object).Value, To: stateOf(t, c, x.object).Value}
+			x.change(&w.To)
+			w.Kept = json.RawMessage(x.document) // as Write has it from the directory
+			if sent := string(c.Calls(w)[0].Body); !strings.Contains(sent, x.want) {
+				t.Errorf("no %s in %s", x.want, sent)
+			}
+		})
+	}
+
 	// The directory refuses security defaults beside a policy in force, and says so.
 	defaults := policy.Object{Kind: policy.KindDefaults}
 	was := stateOf(t, c, policy.Object{Kind: policy.KindPolicy, ID: oddPolicy})

@@ -307,7 +307,8 @@ func answer(b *bool) posture.Answer {
 
 // EnforcedSignIns is one page of the sign-ins to an application, newest first. Beta tells
 // the protocol, and is the only one that has non-interactive ones; interactive ones are
-// read from v1.0 when beta refuses, and their protocol is not known then.
+// read from v1.0 when beta refuses, and their protocol is then known in a browser only, which
+// knows no passwords.
 func (c *Client) EnforcedSignIns(ctx context.Context, q readiness.SignInQuery, link string) (sweep.Page[readiness.SignIn], error) {
 	if !identity.IsGUID(q.AppID) {
 		return sweep.Page[readiness.SignIn]{}, listEnforcedSignIns.refuse("app id is not a GUID")
@@ -318,13 +319,13 @@ func (c *Client) EnforcedSignIns(ctx context.Context, q readiness.SignInQuery, l
 		event = "interactiveUser"
 	}
 	if q.Interactive && strings.HasPrefix(link, c.origin+versionOne) {
-		return readList(ctx, c, listEnforcedSignIns, query{path: versionOne + "/auditLogs/signIns"}, link, enforcedSignIn)
+		return readList(ctx, c, listEnforcedSignIns, query{path: versionOne + "/auditLogs/signIns"}, link, plainSignIn)
 	}
 	p, err := readList(ctx, c, listEnforcedSignIns, query{path: versionBeta + "/auditLogs/signIns", header: allMembers,
 		params: url.Values{"$filter": {filter + " and signInEventTypes/any(t: t eq " + quote(event) + ")"}, "$top": {"1000"}}}, link, enforcedSignIn)
 	if q.Interactive && link == "" && errors.Is(err, identity.ErrRefused) {
 		return readList(ctx, c, listEnforcedSignIns, query{path: versionOne + "/auditLogs/signIns",
-			params: url.Values{"$filter": {filter}, "$top": {"1000"}}}, "", enforcedSignIn)
+			params: url.Values{"$filter": {filter}, "$top": {"1000"}}}, "", plainSignIn)
 	}
 	return p, err
 }
@@ -344,12 +345,24 @@ func enforcedSignIn(w wireEnforcedSignIn) (s readiness.SignIn, keep, ok bool) {
 	if !ok || w.At == nil || w.Status == nil {
 		return s, false, false
 	}
-	s = readiness.SignIn{User: user, At: moment(w.At), Protocol: posture.OtherProtocol, Client: w.Client, Succeeded: w.Status.Code == 0}
+	s = readiness.SignIn{User: user, At: moment(w.At), Protocol: posture.OtherProtocol, Client: w.Client, Succeeded: w.Status.Code == 0 || slices.Contains(afterPassword, w.Status.Code)}
 	if strings.EqualFold(w.Protocol, "ropc") {
 		s.Protocol = posture.ROPC
 	}
 	return s, user != "", true
 }
+
+// plainSignIn is one that v1.0 tells.
+func plainSignIn(w wireEnforcedSignIn) (s readiness.SignIn, keep, ok bool) {
+	if s, keep, ok = enforcedSignIn(w); !strings.EqualFold(w.Client, "Browser") {
+		s.Protocol = posture.UnknownProtocol
+	}
+	return s, keep, ok
+}
+
+// afterPassword are the codes of sign-ins that had the right password and ended over MFA, its
+// registration or a policy (Entra, reference-error-codes).
+var afterPassword = []int{50072, 50074, 50076, 50078, 50079, 50125, 50140, 50158, 500121, 53000, 53001, 53003, 53004}
 
 // RoleAssignments is one page of the roles that are active, over the directory and over
 // parts of it.
@@ -510,6 +523,7 @@ type wireTarget struct {
 	Type     string `json:"targetType"`
 	Required *bool  `json:"isRegistrationRequired"`
 	Method   string `json:"targetedAuthenticationMethod"`
+	Mode     string `json:"authenticationMode"`
 }
 
 type wireSetting struct {
@@ -599,13 +613,19 @@ func campaign(w wireCampaign) (c posture.Campaign, ok bool) {
 	return c, ok
 }
 
+// anyMode is that of a target that may use the Authenticator app in every way.
+const anyMode = "any"
+
 func targets(list []wireTarget) ([]posture.Target, bool) {
 	out := make([]posture.Target, 0, len(list))
 	for _, t := range list {
 		if t.ID == "" || t.Type != "group" && t.Type != "user" {
 			return nil, false
 		}
-		out = append(out, posture.Target{ID: strings.ToLower(t.ID), User: t.Type == "user", Method: t.Method, Required: flag(t.Required)})
+		if t.Mode == anyMode {
+			t.Mode = ""
+		}
+		out = append(out, posture.Target{ID: strings.ToLower(t.ID), User: t.Type == "user", Method: t.Method, Required: flag(t.Required), Mode: t.Mode})
 	}
 	return out, true
 }

@@ -197,6 +197,41 @@ func TestEnforcedSignIns(t *testing.T) {
 	}
 }
 
+// Over v1.0 nobody knows whether a program knew the password, unless it was a browser; and
+// whoever had the right password was there, though MFA or a policy kept them out.
+func TestSignInsOverV1(t *testing.T) {
+	const azureCLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
+	at := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	c, s := report(t, func(people *sim.Tenant) {
+		people.Behaviour.ReportDelay = 0
+		for i, in := range []sim.SignIn{
+			{Protocol: "ropc", Client: "Mobile Apps and Desktop clients"},
+			{Protocol: "oAuth2", Client: "Browser"},
+			{Protocol: "oAuth2", Client: "Browser", Code: 50076},
+			{Protocol: "oAuth2", Client: "Browser", Code: 50126},
+		} {
+			when := at.Add(-time.Duration(i+1) * time.Hour)
+			in.User, in.Time, in.AppID, in.Event = people.Users[0].ID, &when, azureCLI, "interactiveUser"
+			people.SignIns = append(people.SignIns, &in)
+		}
+	})
+	q := readiness.SignInQuery{AppID: azureCLI, Since: at.AddDate(0, 0, -1), Until: at, Interactive: true}
+	for _, want := range []posture.Protocol{posture.ROPC, posture.UnknownProtocol} {
+		p, err := c.EnforcedSignIns(t.Context(), q, "")
+		if err != nil || len(p.Items) != 4 {
+			t.Fatalf("%+v, %v", p.Items, err)
+		}
+		for i, protocol := range []posture.Protocol{want, posture.OtherProtocol, posture.OtherProtocol, posture.OtherProtocol} {
+			if p.Items[i].Protocol != protocol || p.Items[i].Succeeded != (i < 3) {
+				t.Errorf("%d: %+v, want %s", i, p.Items[i], protocol)
+			}
+		}
+		if _, err := s.AddFault(sim.Fault{Path: "/auditLogs/signIns", Kind: sim.FaultStatus, Status: 400}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestGroupsOfNobody(t *testing.T) {
 	c, _ := report(t, func(*sim.Tenant) {})
 	if _, err := c.GroupName(context.WithoutCancel(t.Context()), "20000000-0000-4000-8000-999999999999"); !errors.Is(err, identity.ErrNotFound) {

@@ -233,13 +233,18 @@ func (r *resolving) load(path, id string) bool {
 }
 
 // targets are those of a method or a campaign. A target that is there already keeps what
-// else it says.
+// else it says, and a new one may use the Authenticator app as all others may.
 func (r *resolving) targets(path string, w Who, have []posture.Target, method string) []posture.Target {
 	list := []posture.Target{}
+	mode := ""
+	if len(have) > 0 && !slices.ContainsFunc(have, func(t posture.Target) bool { return t.Mode != have[0].Mode }) {
+		mode = have[0].Mode
+	}
 	add := func(t posture.Target) {
+		t.Mode = mode
 		for _, old := range have {
 			if old.ID == t.ID && old.User == t.User {
-				t.Required, t.Method = old.Required, old.Method
+				t.Required, t.Method, t.Mode = old.Required, old.Method, old.Mode
 			}
 		}
 		if method != "" {

@@ -123,7 +123,7 @@ func (v Value) sorted() Value {
 	return v
 }
 
-func ordered(list []string) []string {
+func ordered[T cmp.Ordered](list []T) []T {
 	if len(list) == 0 {
 		return nil
 	}

@@ -115,8 +115,9 @@ type Plan struct {
 	// Accept is what an operator took upon themselves: people, and codes of refusals.
 	Accept   []string  `json:"accept"`
 	Accepted []Refusal `json:"accepted"`
-	// Digest is over everything but the times, the effects and the calls of steps, the
-	// warnings, and itself.
+	// Digest is over everything but the times, itself, and the effects of steps: who gains and
+	// how many shift is another number whenever somebody registers, and who loses is among the
+	// refusals.
 	Digest string `json:"digest"`
 }
 
@@ -126,10 +127,10 @@ func (p Plan) Empty() bool { return len(p.Steps) == 0 }
 // seal computes the digest.
 func (p Plan) seal() (string, error) {
 	q := p
-	q.MadeAt, q.Digest, q.Warnings, q.Question.At = time.Time{}, "", nil, time.Time{}
+	q.MadeAt, q.Digest, q.Question.At = time.Time{}, "", time.Time{}
 	q.Steps = make([]Step, len(p.Steps))
 	for i, s := range p.Steps {
-		s.Effect, s.Calls = Effect{}, nil
+		s.Effect = Effect{}
 		q.Steps[i] = s
 	}
 	data, err := json.Marshal(q)
@@ -146,7 +147,23 @@ func (p Plan) Verify() error {
 	if err == nil && (digest != p.Digest || p.Digest == "") {
 		err = fmt.Errorf("%w: it does not have the digest that it names", ErrNotThisPlan)
 	}
+	for i := range p.Steps {
+		if err == nil && !slices.Equal(p.losers(i), ordered(p.Steps[i].Effect.Loses)) {
+			err = fmt.Errorf("%w: step %d does not name who loses a way in by it", ErrNotThisPlan, i+1)
+		}
+	}
 	return err
+}
+
+// losers are the people who lose a way in by a step, as the refusals have them.
+func (p Plan) losers(step int) []identity.UserID {
+	var list []identity.UserID
+	for _, r := range slices.Concat(p.Refusals, p.Accepted) {
+		if r.Step == step+1 && slices.Contains([]Code{RefuseBreakGlass, RefuseLockout, RefuseProgram, RefuseOnlyMethod}, r.Code) {
+			list = append(list, r.People...)
+		}
+	}
+	return ordered(list)
 }
 
 // Planner makes plans. It writes nothing.

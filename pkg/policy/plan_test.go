@@ -299,6 +299,29 @@ func TestOnlyMFAIsEnforced(t *testing.T) {
 	}
 }
 
+// A target that takes the place of others may use the Authenticator app as they could.
+func TestTargetsKeepTheModeOfTheApp(t *testing.T) {
+	for name, c := range map[string]struct{ have, want string }{
+		"all the same": {"push", "push"},
+		"different":    {"deviceBasedPush", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := contoso()
+			app := everybody("MicrosoftAuthenticator")
+			app.Include = []posture.Target{{ID: groupIT, Mode: "push"}, {ID: "10000000-0000-4000-8000-000000000003", Mode: c.have}}
+			s.Policies.Methods.Methods["microsoftauthenticator"] = app
+			p, err := newDesk(s).plan("breakGlass: {none: lab}\nmethods: {microsoftAuthenticator: {include: {groups: [Sales, IT]}}}\n", "only-method", "locked-out")
+			if err != nil || p.Empty() {
+				t.Fatal(titles(p), err)
+			}
+			last := p.Steps[len(p.Steps)-1].Writes[0].To.Method.Include
+			if !slices.Contains(last, posture.Target{ID: groupIT, Mode: "push"}) || !slices.Contains(last, posture.Target{ID: groupSales, Mode: c.want}) {
+				t.Errorf("%+v", last)
+			}
+		})
+	}
+}
+
 // Leaving more people out of a policy in force never leaves out guests of more tenants than
 // before or after.
 func TestGuestsOfSomeTenantsStayThose(t *testing.T) {
@@ -391,7 +414,7 @@ func TestRefusals(t *testing.T) {
 		"methods are not known": {func(s *posture.Snapshot) { s.People[2].Registration = posture.Registration{} }, header + "methods: {sms: {state: disabled}}\n",
 			[]string{"bob"}, policy.RefuseOnlyMethod, []identity.UserID{"ada"}},
 		"a program signs in as a person": {func(s *posture.Snapshot) {
-			s.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1}}
+			s.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1, Succeeded: 1}}
 			s.Policies.SecurityDefaults = posture.No
 		}, enforce, nil, "", nil}, // enforcement asks it already
 		"policies could not be read": {func(s *posture.Snapshot) {
@@ -456,6 +479,30 @@ func TestPlanIsTheOneThatWasMade(t *testing.T) {
 	forged.Refusals, forged.Accept = nil, []string{"bob"}
 	if _, err := d.apply(forged); !errors.Is(err, policy.ErrNotThisPlan) {
 		t.Error(err)
+	}
+	losing, err := d.plan("breakGlass: {none: lab}\nmethods: {sms: {state: disabled}}\n", "bob")
+	if err != nil || len(losing.Refusals) > 0 || losing.Verify() != nil {
+		t.Fatal(losing.Refusals, err)
+	}
+	for what, forge := range map[string]func(*policy.Plan){ // what is shown to whoever agrees
+		"nobody loses":     func(p *policy.Plan) { p.Steps[0].Effect.Loses = nil },
+		"somebody else":    func(p *policy.Plan) { p.Steps[0].Effect.Loses = []identity.UserID{"ada"} },
+		"another warning":  func(p *policy.Plan) { p.Warnings = append(p.Warnings, policy.Warning{Text: "all is well"}) },
+		"no calls":         func(p *policy.Plan) { p.Steps[0].Calls = nil },
+		"one call is beta": func(p *policy.Plan) { p.Steps[0].Calls[0].Beta = true },
+	} {
+		text, err := json.MarshalIndent(losing, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var q policy.Plan
+		if err := json.Unmarshal(text, &q); err != nil || q.Verify() != nil {
+			t.Fatal(err, q.Verify())
+		}
+		forge(&q)
+		if !errors.Is(q.Verify(), policy.ErrNotThisPlan) {
+			t.Errorf("%s: a plan that was changed", what)
+		}
 	}
 	d.Tenant.ID = "fabrikam"
 	if _, err := d.apply(p); !errors.Is(err, policy.ErrNotThisPlan) {
@@ -569,7 +616,7 @@ func TestStopRule(t *testing.T) {
 				d.now = out.PausedUntil
 			}
 			if c.blocked { // by what is no policy of ours
-				d.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1}}
+				d.People[2].SignIns = []posture.SignIns{{AppID: posture.Portal, Protocol: posture.ROPC, First: today, Last: today, Count: 1, Succeeded: 1}}
 			}
 			if c.unread != nil {
 				d.watch.Flags = func(context.Context) ([]policy.OpenFlag, error) { return nil, c.unread }

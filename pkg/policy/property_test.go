@@ -36,7 +36,7 @@ func drawTenant(t *rapid.T) posture.Snapshot {
 		}
 		p.PerUserMFA = rapid.SampledFrom([]posture.PerUserMFA{posture.PerUserDisabled, posture.PerUserDisabled, posture.PerUserEnabled, posture.PerUserEnforced}).Draw(t, "per-user")
 		if rapid.IntRange(0, 4).Draw(t, "program") == 0 {
-			p.SignIns = []posture.SignIns{{AppID: "04b07795-8ddb-461a-bbee-02f9e1bf7b46", Protocol: posture.ROPC, First: today, Last: today, Count: 3}}
+			p.SignIns = []posture.SignIns{{AppID: "04b07795-8ddb-461a-bbee-02f9e1bf7b46", Protocol: posture.ROPC, First: today, Last: today, Count: 3, Succeeded: 3}}
 		}
 		for _, g := range []string{groupIT, groupSales} {
 			if rapid.Bool().Draw(t, "in "+g) {

@@ -214,20 +214,24 @@ func (c SetCampaign) apply(s *Snapshot) error {
 }
 
 // RunCampaign is the tenant after everybody whom the registration campaign nudges has done
-// as told. It nudges after MFA was passed, so who cannot do MFA today is not helped by it
-// (Entra, how-to-mfa-registration-campaign).
+// as told. It nudges after MFA was passed, so who cannot do MFA today is not helped by it; as
+// Microsoft chooses, it nudges those who use messages or calls (Entra,
+// how-to-mfa-registration-campaign).
 type RunCampaign struct{}
 
 func (RunCampaign) String() string { return "campaign=run" }
 
 func (c RunCampaign) apply(s *Snapshot) error {
 	policy := &s.Policies.Methods
+	if policy.Campaign.State == "disabled" {
+		return errors.New("the registration campaign is disabled and nudges nobody; a policy file enables it")
+	}
 	e := &evaluator{s: s, circle: newCircle(s)}
 	for i := range s.People {
 		p := &s.People[i]
 		j := &judgement{e: e, i: i, p: p}
 		j.means()
-		if !p.Enabled || p.Kind.External() || j.mfa != Yes {
+		if !p.Enabled || p.Kind.External() || j.mfa != Yes || policy.Campaign.State != "enabled" && (j.phones == 0 || j.phones != j.factors) {
 			continue
 		}
 		if targeted(policy.Campaign.Exclude, string(p.ID), j.in) != No {
@@ -237,11 +241,11 @@ func (c RunCampaign) apply(s *Snapshot) error {
 			if targeted([]Target{t}, string(p.ID), j.in) != Yes {
 				continue
 			}
-			nudged, configuration := AuthenticatorPush, authenticatorApp
+			nudged := AuthenticatorPush
 			if strings.EqualFold(t.Method, "fido2") {
-				nudged, configuration = SecurityKey, "fido2"
+				nudged = SecurityKey
 			}
-			if j.allows(configuration) == Yes && !slices.Contains(p.Registration.Methods, nudged) {
+			if j.allows(nudged.services()[0]) == Yes && !slices.Contains(p.Registration.Methods, nudged) {
 				p.Registration.Methods = append(slices.Clone(p.Registration.Methods), nudged)
 			}
 		}

@@ -79,7 +79,8 @@ func Evaluate(s Snapshot, q Question) (Evaluation, error) {
 	}
 	e := &evaluator{
 		s: &s, q: q, inForce: q.InForce(), circle: newCircle(&s), breakGlass: map[identity.UserID]bool{},
-		rolesMissing: s.Missing(FactRoles),
+		// A role may be one that can be activated, or be held through a group.
+		rolesMissing: s.Missing(FactRoles) || s.Missing(FactEligibleRoles) || s.Missing(FactGroups),
 	}
 	for _, id := range s.BreakGlass {
 		e.breakGlass[id] = true
@@ -173,10 +174,10 @@ func (j *judgement) in(group string) Answer { return j.e.circle.in(j.i, group) }
 // as well (Entra, how-to-authentication-methods-manage).
 var olderPolicy = []string{"sms", "voice", authenticatorApp, "softwareoath", "hardwareoath"}
 
-func (j *judgement) allows(configuration string) Answer {
+func (j *judgement) allows(s service) Answer {
 	policy := &j.e.s.Policies.Methods
-	a := policy.allows(configuration, string(j.p.ID), j.in)
-	if a == No && policy.Migrated != Yes && contains(olderPolicy, configuration) && j.p.Registration.Capable != No {
+	a := policy.allows(s, string(j.p.ID), j.in)
+	if a == No && policy.Migrated != Yes && contains(olderPolicy, s.configuration) && j.p.Registration.Capable != No {
 		return Unknown
 	}
 	return a
@@ -193,7 +194,7 @@ func (j *judgement) means() {
 	}
 	var strange []Method
 	methods := r.Methods
-	if j.allows("x509certificate") == Yes {
+	if j.allows(service{modeCertificate, "x509certificate"}) == Yes {
 		methods = append(slices.Clone(methods), Certificate)
 	}
 	for _, m := range methods {
@@ -202,7 +203,7 @@ func (j *judgement) means() {
 			if m == SoftwareCode && s.configuration == authenticatorApp && !slices.ContainsFunc(methods, Method.app) {
 				continue // codes of another program
 			}
-			a := j.allows(s.configuration)
+			a := j.allows(s)
 			if !m.known() || m == Certificate {
 				a = a.and(Unknown)
 			}
@@ -305,8 +306,8 @@ func (j *judgement) accesses() []access {
 	for _, app := range j.e.inForce {
 		seen := false
 		for _, in := range p.SignIns {
-			if in.AppID != app.AppID || app.AppID == "" {
-				continue
+			if in.AppID != app.AppID || app.AppID == "" || in.Succeeded == 0 {
+				continue // whoever guesses at a password is somebody else
 			}
 			a := access{app: app, attended: j.attended(in), known: true}
 			seen = true
@@ -317,20 +318,22 @@ func (j *judgement) accesses() []access {
 					how = "interactive"
 				}
 			}
-			j.because(Reason{Code: UsesEnforcedApp, About: app.AppID, Detail: how, Count: in.Count, At: in.Last})
+			j.because(Reason{Code: UsesEnforcedApp, About: app.AppID, Detail: how, Count: in.Succeeded, At: in.Last})
 			if a.attended == Unknown && s.Missing(FactLastSignIns) {
 				j.missing(FactLastSignIns)
 			}
 			if a.attended != Yes {
 				j.service = true
 				detail := how
-				if in.Protocol != ROPC {
+				if in.Protocol == UnknownProtocol {
+					detail = "the protocol is not told"
+				} else if in.Protocol != ROPC {
 					detail = "no interactive sign-in"
 					if !p.LastInteractive.IsZero() {
 						detail += " since " + p.LastInteractive.Format(time.DateOnly)
 					}
 				}
-				j.because(Reason{Code: NobodyThere, About: app.AppID, Detail: detail, Count: in.Count, At: in.Last})
+				j.because(Reason{Code: NobodyThere, About: app.AppID, Detail: detail, Count: in.Succeeded, At: in.Last})
 			}
 			list = append(list, a)
 		}
@@ -360,9 +363,11 @@ func (j *judgement) attended(in SignIns) Answer {
 	switch {
 	case in.Protocol == ROPC:
 		return No
+	case in.Protocol == UnknownProtocol:
+		return Unknown
 	case in.Interactive:
 		return Yes
-	case slices.ContainsFunc(j.p.SignIns, func(o SignIns) bool { return o.Interactive && o.Protocol != ROPC }):
+	case slices.ContainsFunc(j.p.SignIns, func(o SignIns) bool { return o.Interactive && o.Protocol == OtherProtocol && o.Succeeded > 0 }):
 		return Yes
 	case !j.p.LastInteractive.IsZero() && in.Last.Sub(j.p.LastInteractive) < stale:
 		return Yes
@@ -376,6 +381,8 @@ type needs struct {
 	mfa       Answer
 	strengths map[string]Answer // by id
 	blocks    bool
+	// mayBlock: whether a policy that blocks concerns the person could not be read.
+	mayBlock bool
 	// tenant is whether the tenant's own policies ask, defaults whether it has security
 	// defaults on.
 	tenant     Answer
@@ -477,6 +484,9 @@ func (j *judgement) policy(p *ConditionalPolicy, a access, n *needs) {
 		j.because(Reason{Code: PolicyBlocks, About: p.ID})
 		return
 	case d.block == Yes:
+		if covered == Yes && j.e.unread(p, j.i) {
+			n.mayBlock, j.uncertain = true, true
+		}
 		j.because(Reason{Code: MaybePolicyBlocks, About: p.ID, Detail: detail})
 		return
 	}
@@ -509,7 +519,7 @@ func (j *judgement) outcome(a access, n needs, strict bool) Verdict {
 	asks := func(x Answer) bool { return x == Yes || strict && x != No }
 	can := func(x Answer) bool { return x == Yes || !strict && x != No }
 	switch {
-	case n.blocks:
+	case n.blocks, n.mayBlock && strict:
 		return Blocked
 	case !asks(n.mfa):
 		return OutOfScope
@@ -621,7 +631,7 @@ func (j *judgement) registers(strengths []string, say bool) Answer {
 		found = found.or(allowed)
 	}
 	for _, s := range interrupt {
-		allowed := j.allows(s.configuration)
+		allowed := j.allows(s)
 		if j.elsewhere {
 			allowed = allowed.and(Unknown)
 		}
@@ -629,7 +639,7 @@ func (j *judgement) registers(strengths []string, say bool) Answer {
 	}
 	// Entra's page on strengths says both that passkeys cannot be registered while a
 	// sign-in waits and that a strength may have them registered.
-	passkey := j.allows("fido2")
+	passkey := j.allows(service{modeFIDO2, "fido2"})
 	if j.e.s.Policies.Methods.Methods["fido2"].SelfService == No {
 		passkey = No
 	}

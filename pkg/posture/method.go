@@ -157,17 +157,25 @@ func (a Answer) not() Answer {
 	}
 }
 
-// allows reports whether the policy lets a person use a configuration.
-func (p MethodsPolicy) allows(configuration, who string, in func(group string) Answer) Answer {
-	if configuration == "" {
+// allows reports whether the policy lets a person use a method in one of its ways.
+func (p MethodsPolicy) allows(s service, who string, in func(group string) Answer) Answer {
+	if s.configuration == "" {
 		return Yes
 	}
 	if p.Methods == nil {
 		return Unknown // the policy could not be read
 	}
-	c, ok := p.Methods[configuration]
+	c, ok := p.Methods[s.configuration]
 	if !ok || !c.Enabled {
 		return No
+	}
+	if s.configuration == authenticatorApp {
+		if s.mode == modeSoftware && c.Codes == No {
+			return No
+		}
+		c.Include = slices.DeleteFunc(slices.Clone(c.Include), func(t Target) bool {
+			return s.mode == modePush && t.Mode == string(modeDevicePush) || s.mode == modeDevicePush && t.Mode == "push"
+		})
 	}
 	return targeted(c.Include, who, in).and(targeted(c.Exclude, who, in).not())
 }

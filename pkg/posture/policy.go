@@ -235,6 +235,8 @@ type Target struct {
 	Method string `json:"method,omitempty"`
 	// Required: the target must register the method.
 	Required bool `json:"required,omitempty"`
+	// Mode is how the Authenticator app may be used, push or deviceBasedPush; empty for both.
+	Mode string `json:"mode,omitempty"`
 }
 
 // PassSetting are the limits of Temporary Access Passes; whom they are for is among the

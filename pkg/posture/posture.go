@@ -234,7 +234,8 @@ type SignIns struct {
 	First  time.Time `json:"first"`
 	Last   time.Time `json:"last"`
 	Count  int       `json:"count"`
-	// Succeeded counts those that were let in.
+	// Succeeded counts those that were let in, or would have been but for MFA or a policy. A
+	// client that only ever names a wrong password shows nothing about the person.
 	Succeeded int `json:"succeeded"`
 }
 
@@ -247,6 +248,8 @@ const (
 	// credentials), so nobody can answer a prompt.
 	ROPC          Protocol = "ropc"
 	OtherProtocol Protocol = "other"
+	// UnknownProtocol: it may be ROPC, or not.
+	UnknownProtocol Protocol = "unknown"
 )
 
 // Group is a group with everybody in it, nested ones included.

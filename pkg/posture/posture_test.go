@@ -304,6 +304,67 @@ func TestVerdicts(t *testing.T) {
 			p.Registration.Methods = []posture.Method{"telepathy"}
 			p.PerUserMFA = posture.PerUserEnforced
 		}, posture.Prompted, posture.Fine, []posture.Code{posture.MethodsUnknown}, []posture.Mark{posture.Uncertain}},
+		"somebody guesses at the password": {func(_ *posture.Snapshot, p *posture.Person) {
+			in := signIns(cli, true, posture.ROPC)
+			in.Count, in.Succeeded = 300, 0
+			p.SignIns = []posture.SignIns{in}
+		}, posture.OutOfScope, posture.OutOfScope, []posture.Code{posture.NoEnforcedSignIn}, nil},
+		"a guess in a browser shows nobody behind a program": {func(_ *posture.Snapshot, p *posture.Person) {
+			in := signIns(cli, true, posture.OtherProtocol)
+			in.Succeeded = 0
+			p.SignIns = []posture.SignIns{in, signIns(cli, false, posture.OtherProtocol)}
+		}, posture.Blocked, posture.OutOfScope, []posture.Code{posture.NobodyThere}, []posture.Mark{posture.ServiceAccount}},
+		"a protocol that is not told": {func(s *posture.Snapshot, p *posture.Person) {
+			s.Gaps = []posture.Gap{{Fact: posture.FactSignIns}}
+			p.SignIns = []posture.SignIns{signIns(cli, true, posture.UnknownProtocol)}
+		}, posture.Blocked, posture.OutOfScope, []posture.Code{posture.NobodyThere, posture.SignInsUnknown}, []posture.Mark{posture.ServiceAccount, posture.Uncertain}},
+		"roles that can be activated were not read": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			s.Gaps = []posture.Gap{{Fact: posture.FactEligibleRoles}}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) {
+				c.Include = posture.Selection{Roles: []string{admin}}
+			})}
+		}, posture.Prompted, posture.OutOfScope, []posture.Code{posture.MaybeByPolicy}, nil},
+		"a group that may hold a role was not read": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			s.Gaps = []posture.Gap{{Fact: posture.FactGroups}}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) {
+				c.Include = posture.Selection{Roles: []string{admin}}
+			})}
+		}, posture.Prompted, posture.OutOfScope, []posture.Code{posture.MaybeByPolicy}, nil},
+		"block of a group that was not read": {func(s *posture.Snapshot, p *posture.Person) {
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) {
+				c.Include, c.Grant.Controls = posture.Selection{Groups: []string{"elsewhere"}}, []string{"block"}
+			})}
+		}, posture.Blocked, posture.OutOfScope, []posture.Code{posture.MaybePolicyBlocks}, []posture.Mark{posture.Uncertain}},
+		"block of a role that can be activated": {func(s *posture.Snapshot, p *posture.Person) {
+			p.Roles = []posture.Role{{Definition: admin}}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) {
+				c.Include, c.Grant.Controls = posture.Selection{Roles: []string{admin}}, []string{"block"}
+			})}
+		}, posture.Fine, posture.Fine, []posture.Code{posture.MaybePolicyBlocks}, nil},
+		"codes that the app may not show": {func(s *posture.Snapshot, p *posture.Person) {
+			none(p)
+			app := everybody("microsoftauthenticator")
+			app.Codes = posture.No
+			s.Policies.Methods.Methods = map[string]posture.MethodSetting{"microsoftauthenticator": app}
+			s.Policies.Strengths["codes"] = posture.Strength{ID: "codes", Combinations: []string{"password,softwareOath"}}
+			s.Policies.Conditional = []posture.ConditionalPolicy{ask(posture.PolicyEnabled, func(c *posture.ConditionalPolicy) { c.Grant = posture.Grant{Strength: "codes"} })}
+		}, posture.Blocked, posture.Blocked, []posture.Code{posture.CannotRegister}, nil},
+		"notifications that the app may not show": {func(s *posture.Snapshot, p *posture.Person) {
+			p.Registration.Methods = []posture.Method{posture.AuthenticatorPush}
+			app := everybody("microsoftauthenticator")
+			app.Codes, app.Include[0].Mode = posture.No, "deviceBasedPush"
+			s.Policies.Methods.Methods = map[string]posture.MethodSetting{"microsoftauthenticator": app}
+			p.PerUserMFA = posture.PerUserEnforced
+		}, posture.Blocked, posture.Blocked, []posture.Code{posture.MethodsForbidden, posture.CannotRegister}, nil},
+		"notifications that the app may show": {func(s *posture.Snapshot, p *posture.Person) {
+			p.Registration.Methods = []posture.Method{posture.AuthenticatorPush, posture.AuthenticatorPhone}
+			app := everybody("microsoftauthenticator")
+			app.Include[0].Mode = "push"
+			s.Policies.Methods.Methods = map[string]posture.MethodSetting{"microsoftauthenticator": app}
+			p.PerUserMFA = posture.PerUserEnforced
+		}, posture.Fine, posture.Fine, []posture.Code{posture.MethodsForbidden}, nil},
 		"synchronization": {func(s *posture.Snapshot, p *posture.Person) {
 			p.Roles = []posture.Role{{Definition: "d29b2b05-8046-44ba-8758-1e26182fcf32", Active: true}}
 		}, posture.OutOfScope, posture.OutOfScope, []posture.Code{posture.SyncAccount}, nil},
@@ -361,6 +422,41 @@ func TestQuestionDecidesWhatIsInForce(t *testing.T) {
 		if _, err := posture.Evaluate(s, q); err == nil {
 			t.Errorf("%+v is taken", q)
 		}
+	}
+}
+
+// A campaign nudges whom its state says: nobody, everybody, or those with telephones.
+func TestCampaignNudges(t *testing.T) {
+	phone, code := []posture.Method{posture.MobilePhone}, []posture.Method{posture.SoftwareCode}
+	for name, c := range map[string]struct {
+		state  string
+		mode   string
+		has    []posture.Method
+		nudged bool
+		fails  bool
+	}{
+		"enabled":                          {"enabled", "", code, true, false},
+		"as Microsoft chooses, codes":      {"default", "", code, false, false},
+		"as Microsoft chooses, telephones": {"default", "", phone, true, false},
+		"disabled":                         {"disabled", "", phone, false, true},
+		"the app is for no notifications":  {"enabled", "deviceBasedPush", phone, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := tenant(func(s *posture.Snapshot, p *posture.Person) {
+				p.Registration.Methods = c.has
+				app := everybody("microsoftauthenticator")
+				app.Include[0].Mode = c.mode
+				s.Policies.Methods.Methods["microsoftauthenticator"], s.Policies.Methods.Methods["softwareoath"] = app, everybody("softwareoath")
+				s.Policies.Methods.Campaign = posture.Campaign{State: c.state, Include: []posture.Target{{ID: posture.AllUsers, Method: "microsoftAuthenticator"}}}
+			})
+			after, err := s.With(posture.RunCampaign{})
+			if (err != nil) != c.fails {
+				t.Fatal(err)
+			}
+			if err == nil && slices.Contains(after.People[0].Registration.Methods, posture.AuthenticatorPush) != c.nudged {
+				t.Error(after.People[0].Registration.Methods)
+			}
+		})
 	}
 }
 

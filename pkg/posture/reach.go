@@ -143,6 +143,14 @@ func (e *evaluator) holds(p *ConditionalPolicy, i int) (concerned Answer, maybe,
 	return included.and(out.not()), maybe, ""
 }
 
+// unread reports whether it is for want of a fact that nobody knows whether a policy concerns
+// person i.
+func (e *evaluator) unread(p *ConditionalPolicy, i int) bool {
+	return slices.ContainsFunc([]Selection{p.Include, p.Exclude}, func(s Selection) bool {
+		return len(s.Roles) > 0 && e.rolesMissing || slices.ContainsFunc(s.Groups, func(g string) bool { return e.circle.in(i, g) == Unknown })
+	})
+}
+
 // covers is whether a policy concerns an access, and what it depends on.
 func (p *ConditionalPolicy) covers(a access) (Answer, []string) {
 	covered, depends := Yes, []string(nil)

@@ -57,9 +57,25 @@ func (r Report) CSV(w io.Writer) error {
 	return out.Error()
 }
 
-// inert is a cell that no spreadsheet takes for a formula: it looks past what is not
-// seen, and knows the wide forms of the signs.
+// inert is a cell that no spreadsheet takes for a formula, nor any part of it where one
+// begins a new cell: by its place in the world a spreadsheet may split at semicolons or tabs,
+// and heeds no quotes then.
 func inert(cell string) string {
+	var out strings.Builder
+	for cell != "" {
+		end := len(cell)
+		if i := strings.IndexAny(cell, ";\t\r\n"); i >= 0 {
+			end = i + 1
+		}
+		out.WriteString(plain(cell[:end]))
+		cell = cell[end:]
+	}
+	return out.String()
+}
+
+// plain is a text that does not begin as a formula does: it looks past what is not seen, and
+// knows the wide forms of the signs.
+func plain(cell string) string {
 	for _, c := range cell {
 		switch c {
 		case '=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠':

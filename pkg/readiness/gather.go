@@ -186,6 +186,7 @@ func (g Gatherer) Snapshot(ctx context.Context) (posture.Snapshot, error) {
 		}
 	}
 	run.assignRoles()
+	run.protocols()
 	run.head.Done = true
 	run.progress.Done, run.progress.Left = len(run.steps), 0
 	run.tell()
@@ -486,7 +487,9 @@ func (g *gathering) planLastSignIns() {
 	wanted := map[identity.UserID]bool{}
 	for i := range g.s.People {
 		p := &g.s.People[i]
-		there := slices.ContainsFunc(p.SignIns, func(in posture.SignIns) bool { return in.Interactive && in.Protocol != posture.ROPC })
+		there := slices.ContainsFunc(p.SignIns, func(in posture.SignIns) bool {
+			return in.Interactive && in.Protocol == posture.OtherProtocol && in.Succeeded > 0
+		})
 		if len(p.SignIns) > 0 && !there {
 			wanted[p.ID] = true
 		}
@@ -631,6 +634,15 @@ func (g *gathering) assignRoles() {
 		slices.SortFunc(g.s.People[i].Roles, func(a, b posture.Role) int {
 			return cmp.Or(strings.Compare(a.Definition, b.Definition), strings.Compare(a.Via, b.Via))
 		})
+	}
+}
+
+// protocols notes a gap when sign-ins were told without how the client got its token: a
+// program that knows the password looks like a person then.
+func (g *gathering) protocols() {
+	untold := func(in posture.SignIns) bool { return in.Protocol == posture.UnknownProtocol }
+	if !g.s.Missing(posture.FactSignIns) && slices.ContainsFunc(g.s.People, func(p posture.Person) bool { return slices.ContainsFunc(p.SignIns, untold) }) {
+		g.s.Gaps = append(g.s.Gaps, posture.Gap{Fact: posture.FactSignIns, Why: "Graph's beta is refused, and v1.0 does not tell the protocol: outside a browser, a program may have signed in with the password"})
 	}
 }
 

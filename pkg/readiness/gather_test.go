@@ -209,6 +209,28 @@ func gather(t *testing.T, tenant readiness.Tenant, store readiness.Store) postur
 	return s
 }
 
+// plain is a town whose log does not tell the protocol.
+type plain struct{ *town }
+
+func (p plain) EnforcedSignIns(ctx context.Context, q readiness.SignInQuery, link string) (sweep.Page[readiness.SignIn], error) {
+	page, err := p.town.EnforcedSignIns(ctx, q, link)
+	for i := range page.Items {
+		page.Items[i].Protocol = posture.UnknownProtocol
+	}
+	return page, err
+}
+
+// A log that does not tell the protocol leaves a gap, once, and keeps nobody from reading on.
+func TestUntoldProtocolIsAGap(t *testing.T) {
+	s := gather(t, plain{newTown(10)}, nil)
+	if len(s.Gaps) != 1 || s.Gaps[0].Fact != posture.FactSignIns || !strings.Contains(s.Gaps[0].Why, "protocol") {
+		t.Errorf("%+v", s.Gaps)
+	}
+	if p := s.People[8]; len(p.SignIns) != 1 || p.LastInteractive.IsZero() {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestSnapshotHasEverything(t *testing.T) {
 	s := gather(t, newTown(10), nil)
 	if len(s.People) != 10 || len(s.Gaps) != 0 || !s.TakenAt.Equal(now) || !s.SignInsSince.Equal(now.Add(-readiness.DefaultWindow)) {

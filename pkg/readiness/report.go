@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -309,5 +310,6 @@ func Keep(ctx context.Context, store Store, r Report) error {
 	if err != nil {
 		return err
 	}
-	return store.Put(ctx, historyPrefix+r.TakenAt.UTC().Format("20060102T150405Z")+".json", data)
+	name := fmt.Sprintf("%s%s-%d.json", historyPrefix, r.TakenAt.UTC().Format("20060102T150405Z"), r.Question.Phase)
+	return store.Put(ctx, name, data)
 }

@@ -191,6 +191,20 @@ func TestNoCellIsAFormula(t *testing.T) {
 	}
 }
 
+// A spreadsheet that splits at semicolons or tabs, and so heeds no quotes, finds none either.
+func TestNoPartOfACellIsAFormula(t *testing.T) {
+	var b bytes.Buffer
+	if err := report(t, []string{`Ada;=HYPERLINK("http://evil.example")`, "Bob; =1+1", "Eve\t@SUM(A1)", "Joe\n-1", ";;＝1", "\t=1"}).CSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, cell := range strings.FieldsFunc(b.String(), func(c rune) bool { return strings.ContainsRune(";\t\r\n", c) }) {
+		bare := strings.TrimLeft(cell, " \u200b\u202e\ufeff")
+		if bare != "" && strings.ContainsAny(bare[:1], "=+-@") || strings.HasPrefix(bare, "＝") {
+			t.Errorf("%q is a formula", cell)
+		}
+	}
+}
+
 func page(t testing.TB, r readiness.Report) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -365,14 +379,27 @@ func TestReporter(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	calls := len(tenant.calls)
+	// Somebody looks by hand, which is no report that was told.
 	at = at.Add(time.Hour)
+	for _, phase := range []posture.Phase{posture.Phase1, posture.Phase2} {
+		look, err := readiness.NewReport(gather(t, newTown(10), nil), posture.Question{At: at, Phase: phase}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		look.TakenAt = at
+		if err := readiness.Keep(t.Context(), store, look); err != nil {
+			t.Fatal(err)
+		}
+	}
+	calls := len(tenant.calls)
 	run()
 	if len(tenant.calls) != calls {
 		t.Error("a report that is not due")
 	}
-	at = at.Add(25 * time.Hour)
-	run()
+	at = at.Add(23 * time.Hour)
+	if run(); len(tenant.calls) == calls {
+		t.Error("a look by hand stands for a report")
+	}
 	if len(out.sent) != 3 {
 		t.Errorf("flagged again: %v", out.flags(t))
 	}
@@ -381,8 +408,12 @@ func TestReporter(t *testing.T) {
 	if len(out.sent) != 6 {
 		t.Errorf("flagged %d times", len(out.sent))
 	}
+	r.Phase, calls = posture.Phase1, len(tenant.calls)
+	if run(); len(tenant.calls) == calls {
+		t.Error("a report up to another phase stands for this one")
+	}
 	points, err := readiness.Trend(t.Context(), store, 10)
-	if err != nil || len(points) != 3 {
+	if err != nil || len(points) != 6 { // two of them by hand
 		t.Errorf("%d points, %v", len(points), err)
 	}
 }

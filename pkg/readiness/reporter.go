@@ -31,7 +31,10 @@ const (
 	// remind is how often somebody who is still there is flagged again.
 	remind      = 30 * 24 * time.Hour
 	flaggedName = "flagged.json"
-	source      = "readiness-report"
+	// reportedName notes the last report that a Reporter made. Whoever looks by hand adds a
+	// point to the trend and nothing to it.
+	reportedName = "reported.json"
+	source       = "readiness-report"
 )
 
 // Sender puts messages on a queue. Nil means that the broker has accepted all of them.
@@ -64,8 +67,12 @@ func (r Reporter) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read history: %w", err)
 	}
-	if n := len(trend); n > 0 && now.Sub(trend[n-1].TakenAt) < r.Every {
-		r.Log.InfoContext(ctx, "readiness", telemetry.KeyOutcome, "not due", "last", trend[n-1].TakenAt)
+	last, err := r.last(ctx)
+	if err != nil {
+		return fmt.Errorf("read when the last report was made: %w", err)
+	}
+	if last.Phase == int(r.Phase) && now.Sub(last.TakenAt) < r.Every {
+		r.Log.InfoContext(ctx, "readiness", telemetry.KeyOutcome, "not due", "last", last.TakenAt)
 		return nil
 	}
 	calls := 0
@@ -101,15 +108,42 @@ func (r Reporter) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("raise flags: %w", err)
 	}
-	// The point of the trend is last: without it the report is made again.
 	if err := Keep(ctx, r.Store, report); err != nil {
 		return fmt.Errorf("keep history: %w", err)
+	}
+	// Without this the report is made again.
+	data, err := json.Marshal(reported{TakenAt: report.TakenAt, Phase: int(r.Phase)})
+	if err != nil {
+		return err
+	}
+	if err := r.Store.Put(ctx, reportedName, data); err != nil {
+		return fmt.Errorf("keep when the report was made: %w", err)
 	}
 	counts := report.Summary.Verdicts
 	r.Log.InfoContext(ctx, "readiness", telemetry.KeyOutcome, "done", "people", report.Summary.People, "blocked", counts[posture.Blocked],
 		"prompted", counts[posture.Prompted], "fine", counts[posture.Fine], "out_of_scope", counts[posture.OutOfScope],
 		"gaps", len(s.Gaps), "calls", calls, "flags", flagged, "drift", len(drift))
 	return driftErr
+}
+
+// reported is a report that a Reporter has made.
+type reported struct {
+	TakenAt time.Time `json:"takenAt"`
+	Phase   int       `json:"phase"`
+}
+
+// last is the last one; zero when there is none that can be read.
+func (r Reporter) last(ctx context.Context) (last reported, err error) {
+	data, err := r.Store.Get(ctx, reportedName)
+	if errors.Is(err, ErrNoFile) {
+		return last, nil
+	} else if err != nil {
+		return last, err
+	}
+	if json.Unmarshal(data, &last) != nil {
+		return reported{}, nil
+	}
+	return last, nil
 }
 
 func (r Reporter) publish(ctx context.Context, report Report) error {

@@ -108,7 +108,7 @@ type SignIn struct {
 	At       time.Time
 	Protocol posture.Protocol
 	Client   string
-	// Succeeded is false for an attempt that ended with an error.
+	// Succeeded: it was let in, or would have been but for MFA or a policy.
 	Succeeded bool
 }
 
