@@ -16,7 +16,6 @@ import (
 	"mfaflow/pkg/operate"
 	"mfaflow/pkg/operateapi"
 	simgraph "mfaflow/pkg/sim/graph"
-	"mfaflow/pkg/sim/lambda"
 	"mfaflow/pkg/stack"
 )
 
@@ -170,6 +169,11 @@ func play(t *testing.T) recorded {
 			t.Error(err)
 		}
 	})
+	// Whose MFA counts of a federated domain is asked of tenants that have one.
+	s.Graph.Mutate(func(t *simgraph.Tenant) {
+		t.Domains = append(t.Domains, "works."+t.Domains[0])
+		t.Policies.Federations = []simgraph.Federation{{Domain: "works." + t.Domains[0]}}
+	})
 	stories, err := stack.Stories()
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +186,6 @@ func play(t *testing.T) recorded {
 		cancel()
 	}
 	operateOn(t, s, stories)
-	report(t, s, filepath.Join(bin, "readiness-report"))
 
 	r := recorded{s, map[string]map[string]string{}}
 	for _, call := range s.Graph.Requests() {
@@ -200,35 +203,6 @@ func play(t *testing.T) recorded {
 		t.Fatalf("Graph was asked by %v only", keys(r.checked))
 	}
 	return r
-}
-
-// report makes a report of readiness, which no story waits for.
-func report(t *testing.T, s *stack.Stack, bootstrap string) {
-	t.Helper()
-	// Whose MFA counts of a federated domain is asked of tenants that have one.
-	s.Graph.Mutate(func(t *simgraph.Tenant) {
-		t.Domains = append(t.Domains, "works."+t.Domains[0])
-		t.Policies.Federations = []simgraph.Federation{{Domain: "works." + t.Domains[0]}}
-	})
-	pairs, err := s.Environment("readiness-report")
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{}
-	for _, pair := range pairs {
-		variable, value, _ := strings.Cut(pair, "=")
-		env[variable] = value
-	}
-	f, err := lambda.Start(t.Context(), lambda.Config{Bootstrap: bootstrap, Name: "readiness-report", Env: env, Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Invoke(t.Context(), []byte(`{"source": "aws.scheduler"}`)); err != nil {
-		t.Errorf("%v\n%s", err, f.Stdout())
-	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
 }
 
 // operateOn does what operators do: look at people, plan what is stuck, act.
