@@ -66,6 +66,16 @@ run "settings_of_nobody" {
   expect_failures = [var.settings]
 }
 
+run "a_subscription_that_is_always_about_to_lapse" {
+  command = plan
+
+  variables {
+    settings = { tenant-sweep = { MFAFLOW_SUBSCRIPTION_LIFETIME = "48h" } }
+  }
+
+  expect_failures = [var.settings]
+}
+
 run "a_domain_for_the_tenant" {
   command = plan
 
@@ -166,6 +176,20 @@ run "two_operators_of_one_name" {
 
   variables {
     people = { subject-a = "ada@contoso.com", subject-b = "ada@contoso.com" }
+  }
+
+  expect_failures = [var.people]
+}
+
+run "more_subjects_than_a_trust_policy_holds" {
+  command = plan
+
+  module {
+    source = "./modules/operators"
+  }
+
+  variables {
+    people = { for i in range(25) : format("%064d", i) => "operator${i}@contoso.com" }
   }
 
   expect_failures = [var.people]

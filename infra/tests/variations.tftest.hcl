@@ -91,3 +91,29 @@ run "events_may_not_change_the_policy" {
     error_message = "It is off unless somebody switches it on."
   }
 }
+
+run "a_right_on_a_queue_is_taken_away" {
+  command = plan
+
+  module {
+    source = "./modules/servicebus"
+  }
+
+  variables {
+    name            = "mfaflow"
+    namespace       = "contoso-mfaflow"
+    location        = "germanywestcentral"
+    tags            = {}
+    queues          = { inbound = { sessions = true } }
+    receivers       = {}
+    senders         = {}
+    principals      = {}
+    alarm_addresses = ["ops@contoso.com"]
+    locked          = false
+  }
+
+  assert {
+    condition     = length(azurerm_management_lock.this) == 0
+    error_message = "Azure takes no right away under the lock."
+  }
+}
