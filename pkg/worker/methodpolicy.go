@@ -301,8 +301,8 @@ func titles(p policy.Plan) (list []string) {
 	return list
 }
 
-// oneLine is an error over several lines as details of holds and dead letters are: what a
-// broker keeps of a reason has an end (Service Bus quotas, 4096 characters).
+// oneLine is an error over several lines as details of holds and dead letters are, and no
+// longer than somebody reads.
 func oneLine(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	if len(text) > maxReason {
