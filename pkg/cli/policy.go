@@ -345,7 +345,11 @@ func newPolicyEvent(env []string) *cobra.Command {
 			}
 			return hint(fmt.Errorf("no event can ask for this: %s", cmp.Or(strings.Join(wrong, "; "), v.Problem)), "mfaflow policy event --help")
 		}
-		if file == "" {
+		refused := slices.ContainsFunc(p.Refusals, func(r policy.Refusal) bool { return !r.Acceptable })
+		switch {
+		case file == "" && refused:
+			return hint(policy.ErrRefused, "mfaflow policy plan %s, which says why", args[0])
+		case file == "":
 			_, err = b.out.Write(append(e, '\n'))
 			return err
 		}
@@ -354,7 +358,7 @@ func newPolicyEvent(env []string) *cobra.Command {
 			return err
 		}
 		fmt.Fprintf(b.out, "\nNothing was changed. %s asks for this plan; mfaflow event sign --key-file KEY %s signs it.\n", file, file)
-		if slices.ContainsFunc(p.Refusals, func(r policy.Refusal) bool { return !r.Acceptable }) {
+		if refused {
 			return policy.ErrRefused
 		}
 		return nil

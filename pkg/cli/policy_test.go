@@ -215,7 +215,7 @@ func TestPolicyOfNobody(t *testing.T) {
 	for name, c := range map[string]struct{ text, stderr string }{
 		"a typo":   {strings.Replace(everybodyAnswers, "perUserMfa", "perUserMFAs", 1), "line 6, column 1: perUserMFAs is unknown; did you mean perUserMfa?"},
 		"a wish":   {strings.Replace(everybodyAnswers, "enforced", "enforce", 1), "line 5, column 31: conditionalAccess.0.state must be report-only or enforced or disabled"},
-		"a nobody": {strings.Replace(everybodyAnswers, "svc-backup", "svc-nothing", 1), "policy.yaml: not a policy file:\n  line 5, column 94: conditionalAccess.0.exclude.users: \"svc-nothing@contoso.example\" is nobody of the tenant's"},
+		"a nobody": {strings.Replace(everybodyAnswers, "svc-backup", "svc-nothing", 1), "policy.yaml: not a policy file:\n  line 5, column 102: conditionalAccess.0.exclude.users.0: is nobody of the tenant's"},
 		"a group":  {strings.Replace(everybodyAnswers, "groups: [IT]", "groups: [It does]", 1), `rollout.waves.0.groups: no group is called "It does"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,7 +268,11 @@ func TestPolicyEvent(t *testing.T) {
 	for name, c := range map[string]struct {
 		file, requester, says string
 	}{
-		"nobody asks":        {file, "", "/data/requestedBy must be"},
+		"nobody asks": {file, "", "/data/requestedBy must be"},
+		"refused": {
+			write(t, "refused.yaml", "breakGlass: {accounts: [emergency1@contoso.example]}\nmethods: {fido2: {state: disabled}, microsoftAuthenticator: {state: disabled}, softwareOath: {state: disabled}, hardwareOath: {state: disabled}, sms: {state: disabled}, voice: {state: disabled}}\n"),
+			"ada@contoso.example", "refused.yaml, which says why",
+		},
 		"Conditional Access": {write(t, "more.yaml", everybodyAnswers), "ada@contoso.example", "/data/policy/conditionalAccess must be left out: Conditional Access is changed by an operator"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/identity"
 	"mfaflow/pkg/queue"
 	"mfaflow/pkg/strictjson"
@@ -52,8 +53,8 @@ var ErrUnknownCause = errors.New("flag cause is not in the list")
 var ErrMalformed = errors.New("not a flag")
 
 // Message is the message for the flags queue. A hold is told once per held
-// message; everything else once per person, cause and day, because the broker
-// drops a repeated id.
+// message; everything else once per person, cause and day, or per event that is
+// about the whole tenant, because the broker drops a repeated id.
 func (f Flag) Message(correlationID string) (queue.Message, error) {
 	if !f.Cause.Valid() {
 		return queue.Message{}, fmt.Errorf("%w: %q", ErrUnknownCause, f.Cause)
@@ -64,8 +65,11 @@ func (f Flag) Message(correlationID string) (queue.Message, error) {
 		return queue.Message{}, err
 	}
 	who := f.Lane
-	if f.User != "" {
+	switch {
+	case f.User != "":
 		who = string(f.User)
+	case event.Type(f.Type).IsTenantWide():
+		who = f.Key // what two of them ask for has nothing in common
 	}
 	if len(who) > maxWho {
 		sum := sha256.Sum256([]byte(who))

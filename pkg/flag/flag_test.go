@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mfaflow/pkg/event"
 	"mfaflow/pkg/flag"
 )
 
@@ -49,6 +50,12 @@ func TestSamePersonCauseAndDayIsOneFlag(t *testing.T) {
 	other.At = day.Add(time.Hour)
 	if id(one) == id(other) {
 		t.Error("the next day is not told")
+	}
+	change := flag.Flag{Cause: flag.TooOld, Type: string(event.MethodPolicy), Lane: event.TenantLane, Key: strings.Repeat("k", 128), At: day}
+	second := change
+	second.Key += "2"
+	if id(change) == id(second) {
+		t.Error("two changes of the tenant are one flag")
 	}
 	hold := flag.Flag{Cause: flag.Held, Lane: strings.Repeat("l", 128), Queue: "inbound", Sequence: 1, Attempt: 1, At: day}
 	again := hold

@@ -131,6 +131,39 @@ func (w *world) runs() []policy.Run {
 	return list
 }
 
+// permit gives apps a permission, or takes it from them.
+func (w *world) permit(on bool, permission string, apps ...string) {
+	w.tenant.Mutate(func(t *graphsim.Tenant) {
+		for i := range t.Apps {
+			if a := t.Apps[i]; slices.Contains(apps, a.Name) {
+				a.Permissions = slices.DeleteFunc(a.Permissions, func(p string) bool { return p == permission })
+				if on {
+					a.Permissions = append(a.Permissions, permission)
+				}
+			}
+		}
+	})
+}
+
+// openRun is a run of an operator's that is not over.
+const openRun = "20261120T080000.000000000Z-00000000"
+
+// rollout puts openRun into the store.
+func (w *world) rollout(store policy.Store) {
+	w.t.Helper()
+	open, err := json.Marshal(policy.Run{ID: openRun, Plan: policy.Plan{Digest: "x"}, BeganAt: t0, IDs: map[string]string{}})
+	w.must(err)
+	w.must(store.Put(w.t.Context(), "policy/runs/"+openRun+"/run.json", open))
+}
+
+// claimed has somebody else apply a plan until then.
+func (w *world) claimed(until time.Time) {
+	w.t.Helper()
+	c, err := json.Marshal(map[string]any{"token": "x", "operator": "ann", "plan": "p", "since": t0, "until": until, "host": "laptop", "pid": 1})
+	w.must(err)
+	w.must(w.worker.MethodPolicy.Store.Put(w.t.Context(), "policy/claims/00000001.json", c))
+}
+
 // digest is that of the plan that mfaflow policy plan makes of a file.
 func (w *world) digest(file string) string {
 	w.t.Helper()
@@ -277,6 +310,145 @@ func TestMethodPolicyTakesTwoToLose(t *testing.T) {
 	}
 	if r := w.runs(); len(r) != 1 || r[0].Operator != "olga, piotr" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Who asks for it does not approve it by another of their names.
+func TestMethodPolicyOfARequesterWithTwoNames(t *testing.T) {
+	w := newWorld(t)
+	w.governed()
+	id := ""
+	w.tenant.Mutate(func(t *graphsim.Tenant) {
+		for _, u := range t.Users {
+			if u.UserPrincipalName == daniela {
+				id = u.ID
+			}
+		}
+	})
+	e := w.change("p1", costly, "")
+	e["data"].(map[string]any)["requestedBy"] = id
+	w.post(e, 202)
+	w.work()
+	w.decide(event.TenantLane, lane.Release, daniela, "olga")
+	if got := w.waits(event.TenantLane); id == "" || got != "held: policy-approval" || w.changes() != 0 {
+		t.Fatalf("lane %s, %d writes for %q", got, w.changes(), id)
+	}
+	w.decide(event.TenantLane, lane.Release, "piotr")
+	if r := w.runs(); len(r) != 1 || r[0].Operator != "olga, piotr" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What two released and what then had to wait is still theirs.
+func TestMethodPolicyReleasedThenWaits(t *testing.T) {
+	w := newWorld(t)
+	w.governed()
+	w.post(w.change("p1", costly, ""), 202)
+	w.work()
+	w.claimed(w.clock.Now().Add(2 * time.Minute))
+	w.decide(event.TenantLane, lane.Release, "olga", "piotr")
+	if got := w.waits(event.TenantLane); got != "retry: "+string(lane.Unavailable) || w.changes() != 0 {
+		t.Fatalf("lane %s, %d writes", got, w.changes())
+	}
+	w.settle()
+	if r := w.runs(); len(r) != 1 || r[0].Operator != "olga, piotr" {
+		t.Errorf("lane %s, %+v", w.waits(event.TenantLane), r)
+	}
+}
+
+// An operator cannot write what they would then approve, or the digest of its plan, into a
+// dead letter.
+func TestMethodPolicyIsNotEdited(t *testing.T) {
+	w := newWorld(t)
+	w.governed()
+	w.post(w.change("p1", fatal, ""), 202)
+	w.work()
+	d := w.desk()
+	id := list(w, d, operate.Filter{}, 10)[0].ID
+	for _, c := range []struct{ patch, says string }{
+		{`{"policy": {"methods": {"fido2": null, "microsoftAuthenticator": null, "softwareOath": null, "hardwareOath": null}}}`, "an edit cannot change data.policy"},
+		{`{"digest": "` + w.digest(fatal) + `"}`, "an edit cannot change data.digest"},
+		{`{"ticket": "CHG-2"}`, ""},
+	} {
+		p := w.plan(d, operate.Selection{IDs: []operate.ID{id}, Edits: []operate.Edit{{ID: id, Patch: []byte(c.patch)}}})
+		if got := only(t, p).Unplannable; !strings.HasPrefix(got, c.says) || (got == "") != (c.says == "") {
+			t.Errorf("%s: %q", c.patch, got)
+		}
+	}
+}
+
+// What cannot be read is missing in the same words every time, so that a plan stays the one
+// that was reviewed with every report.
+func TestMethodPolicyWithoutAllFacts(t *testing.T) {
+	w := newWorld(t)
+	w.governed()
+	w.permit(false, "RoleManagement.Read.Directory", "readiness-report", "tenant-administrator")
+	w.permit(false, "AuditLog.Read.All", "readiness-report", "tenant-administrator")
+	if s := w.report(); len(s.Gaps) == 0 {
+		t.Fatal("nothing is missing")
+	}
+	if a, b := w.digest(harmless), w.digest(harmless); a != b {
+		t.Errorf("two plans of one file and tenant have the digests %.8s and %.8s", a, b)
+	}
+}
+
+// Every change that came too late is told.
+func TestMethodPolicyTooOld(t *testing.T) {
+	w := newWorld(t)
+	w.governed()
+	w.post(w.change("p1", costly, ""), 202)
+	w.work()
+	w.post(w.change("p2", harmless, ""), 202)
+	w.post(w.change("p3", `{`+emergency+`, "methods": {"hardwareOath": {"state": "enabled"}}}`, ""), 202)
+	w.work()
+	w.clock.Advance(8 * 24 * time.Hour)
+	w.report()
+	w.decide(event.TenantLane, lane.Drop, "olga")
+	w.work()
+	var got []string
+	for _, f := range w.flags() {
+		if f.Cause == flag.TooOld {
+			got = append(got, f.Key)
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, []string{"helpdesk:p2", "helpdesk:p3"}) || w.changes() != 0 {
+		t.Errorf("flags for %v, %d writes", got, w.changes())
+	}
+}
+
+// What keeps an event from beginning for hours is told, once a day: all changes wait behind it.
+func TestMethodPolicyCannotBegin(t *testing.T) {
+	for name, spoil := range map[string]func(*world){
+		"a claim of a wrong clock": func(w *world) { w.claimed(t0.AddDate(10, 0, 0)) },
+		"a run cut off": func(w *world) {
+			w.must(w.worker.MethodPolicy.Store.Put(w.t.Context(), "policy/runs/"+openRun+"/run.json", []byte(`{"id":`)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.governed()
+			spoil(w)
+			w.post(w.change("p1", harmless, ""), 202)
+			for range 40 {
+				w.work()
+				w.clock.Advance(20 * time.Minute)
+			}
+			days := map[string]int{}
+			for _, f := range w.flags() {
+				if f.Cause != flag.LaneStuck || f.Reason != string(lane.Unavailable) || f.Detail == "" || f.Lane != event.TenantLane || f.Key != "helpdesk:p1" {
+					t.Errorf("%+v", f)
+				}
+				days[f.At.Format(time.DateOnly)]++
+			}
+			if len(days) == 0 || w.waits(event.TenantLane) != "retry: "+string(lane.Unavailable) {
+				t.Errorf("after 13 hours: lane %s, no flag", w.waits(event.TenantLane))
+			}
+			for day, n := range days {
+				if n > 1 {
+					t.Errorf("%d flags on %s", n, day)
+				}
+			}
+		})
 	}
 }
 
@@ -559,16 +731,43 @@ func TestMethodPolicyDisturbed(t *testing.T) {
 
 // A rollout of an operator's that waits for its next wave is not ended by an event alone.
 func TestMethodPolicyDuringARollout(t *testing.T) {
-	w := newWorld(t)
-	m := w.governed()
-	open, err := json.Marshal(policy.Run{ID: "20261120T080000.000000000Z-00000000", Plan: policy.Plan{Digest: "x"}, BeganAt: t0, IDs: map[string]string{}})
-	w.must(err)
-	w.must(m.Store.Put(t.Context(), "policy/runs/20261120T080000.000000000Z-00000000/run.json", open))
-	w.post(w.change("p1", harmless, w.digest(harmless)), 202)
-	w.work()
-	if got := w.waits(event.TenantLane); got != "held: policy-approval" || !strings.Contains(w.detail(), "20261120T080000.000000000Z-00000000 is not over") {
-		t.Errorf("lane %s", got)
+	for name, meanwhile := range map[string]bool{"begun before": false, "begun while the event was planned": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			m := w.governed()
+			if folder := m.Store.(files.Folder); meanwhile {
+				m.Store = &lateStore{folder, func() { w.rollout(folder) }}
+			} else {
+				w.rollout(folder)
+			}
+			w.post(w.change("p1", harmless, w.digest(harmless)), 202)
+			w.work()
+			if got := w.waits(event.TenantLane); got != "held: policy-approval" || !strings.Contains(w.detail(), openRun+" is not over") || w.changes() != 0 {
+				t.Errorf("lane %s, %d writes", got, w.changes())
+			}
+			if r := w.runs(); len(r) != 1 || !r[0].Open() {
+				t.Errorf("%+v", r)
+			}
+			w.decide(event.TenantLane, lane.Release, "olga", "piotr")
+			if r := w.runs(); w.enabledBoth() != 2 || len(r) != 2 || r[0].SupersededBy != r[1].ID {
+				t.Errorf("released: lane %s, %+v", w.waits(event.TenantLane), r)
+			}
+		})
 	}
+}
+
+// lateStore is a store in which something happens before the first file that is created.
+type lateStore struct {
+	files.Folder
+	once func()
+}
+
+func (l *lateStore) Create(ctx context.Context, name string, data []byte) error {
+	if l.once != nil {
+		l.once()
+		l.once = nil
+	}
+	return l.Folder.Create(ctx, name, data)
 }
 
 // Who may not, and what may not.
@@ -638,19 +837,7 @@ func TestMethodPolicyIsOff(t *testing.T) {
 func TestMethodPolicyWithoutPermission(t *testing.T) {
 	w := newWorld(t)
 	w.governed()
-	revoked := func(on bool) {
-		w.tenant.Mutate(func(t *graphsim.Tenant) {
-			for i := range t.Apps {
-				if a := t.Apps[i]; a.Name == "identity-worker" {
-					a.Permissions = slices.DeleteFunc(a.Permissions, func(p string) bool { return p == "Policy.ReadWrite.AuthenticationMethod" })
-					if on {
-						a.Permissions = append(a.Permissions, "Policy.ReadWrite.AuthenticationMethod")
-					}
-				}
-			}
-		})
-	}
-	revoked(false)
+	w.permit(false, "Policy.ReadWrite.AuthenticationMethod", "identity-worker")
 	w.post(w.change("p1", harmless, ""), 202)
 	w.work()
 	d := w.desk()
@@ -658,7 +845,7 @@ func TestMethodPolicyWithoutPermission(t *testing.T) {
 	if len(dead) != 1 || dead[0].Reason != string(lane.Forbidden) || !strings.Contains(dead[0].Detail, "Policy.ReadWrite.AuthenticationMethod") {
 		t.Fatalf("%+v", dead)
 	}
-	revoked(true)
+	w.permit(true, "Policy.ReadWrite.AuthenticationMethod", "identity-worker")
 	p := w.plan(d, operate.Selection{IDs: []operate.ID{dead[0].ID}})
 	w.replayed(d, p, "replayed")
 	w.work()
@@ -667,14 +854,25 @@ func TestMethodPolicyWithoutPermission(t *testing.T) {
 	}
 }
 
-// A name that the tenant does not have holds the event until it has.
+// A name that the tenant does not have holds the event until it has. That of a person is
+// told by its place.
 func TestMethodPolicyOfUnknownNames(t *testing.T) {
-	w := newWorld(t)
-	w.governed()
-	w.post(w.change("p1", `{`+emergency+`, "methods": {"x509Certificate": {"state": "enabled", "include": {"groups": ["Smart card holders"]}}}}`, ""), 202)
-	w.work()
-	if got := w.waits(event.TenantLane); got != "held: policy-names-unknown" || !strings.Contains(w.detail(), "Smart card holders") || w.changes() != 0 {
-		t.Errorf("lane %s", got)
+	for include, says := range map[string]string{
+		`{"groups": ["Smart card holders"]}`:                     "Smart card holders",
+		`{"users": ["` + daniela + `", "gone@contoso.example"]}`: "methods.x509Certificate.include.users.1: is nobody of the tenant's",
+	} {
+		t.Run(says, func(t *testing.T) {
+			w := newWorld(t)
+			w.governed()
+			w.post(w.change("p1", `{`+emergency+`, "methods": {"x509Certificate": {"state": "enabled", "include": `+include+`}}}`, ""), 202)
+			w.work()
+			if got := w.waits(event.TenantLane); got != "held: policy-names-unknown" || !strings.Contains(w.detail(), says) || w.changes() != 0 {
+				t.Errorf("lane %s: %s", got, w.detail())
+			}
+			if strings.Contains(w.detail(), "gone@") || strings.Contains(w.log.String(), "gone@") {
+				t.Errorf("a person is named: %s", w.detail())
+			}
+		})
 	}
 }
 

@@ -206,8 +206,13 @@ type answerError struct {
 	status int
 	code   string // Graph's own
 	text   string
-	class  error // nil when time may cure it
+	// request is the part of the text that names the request; empty when Graph did not.
+	request string
+	class   error // nil when time may cure it
 }
+
+// Lasting is the text without what is another with every request.
+func (e *answerError) Lasting() string { return strings.Replace(e.text, e.request, "", 1) }
 
 func (e *answerError) Error() string { return e.text }
 func (e *answerError) Unwrap() error { return e.class }
@@ -219,7 +224,8 @@ func (op operation) answer(status int, header http.Header, code string) error {
 		e.text += " " + code
 	}
 	if id := plain(header.Get("request-id")); id != "" {
-		e.text += ", request " + id
+		e.request = ", request " + id
+		e.text += e.request
 	}
 	after := retryAfter(header, time.Now())
 	switch {

@@ -516,6 +516,9 @@ func (v *visit) record(ctx context.Context, ev event.Event, m queue.Received, ve
 	w.Unsent = w.Kind != ledger.Behind
 	if old := v.ledger.WaitingFor(ev.Key); old != nil {
 		w.Allowed = old.Allowed
+		if w.Kind != ledger.Held {
+			w.Approvals = old.Approvals // those who released it did so for the next try as well
+		}
 	} else if !v.ledger.Admits(ev.Type) {
 		full := DeadLetter(LedgerFull, "too many events wait in this lane; release or drop its holds, then replay")
 		return v.record(ctx, ev, m, full, attempt)

@@ -16,8 +16,9 @@ import (
 )
 
 // kept are the members of data that no edit may touch: whom the event is about, and who
-// asked for it, since those two may not approve it.
-var kept = []string{"person", "requestedBy"}
+// asked for it, since those two may not approve it; and the policy that is asked for with the
+// digest of its plan, since whoever writes those would be asking, and could approve.
+var kept = []string{"person", "requestedBy", "policy", "digest"}
 
 // edited applies a merge patch to the data of an event. What comes out obeys the schema
 // of the event's type. The errors quote no values.

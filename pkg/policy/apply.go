@@ -37,6 +37,8 @@ type Engine struct {
 	TakeOver bool
 	Snapshot Snapshot
 	Watch    Watch
+	// Ends says of an open run whether a new one may take its place; nil: of any.
+	Ends func(Run) bool
 	// Reads as in Planner.
 	Reads *Reads
 	Now   func() time.Time
@@ -144,6 +146,11 @@ func (a *applying) begin(ctx context.Context, plan Plan, operator, reason string
 			return true, nil
 		}
 		return false, nil
+	}
+	for _, r := range earlier {
+		if a.Ends != nil && r.Open() && r.ID != plan.Undoes && !a.Ends(r) {
+			return false, fmt.Errorf("%w: the run %s has begun", ErrChanged, r.ID)
+		}
 	}
 	now := a.Now().UTC()
 	a.run = Run{

@@ -161,7 +161,11 @@ func (h *held) keep(ctx context.Context) error {
 		if err := put(ctx, h.store, claimFile(h.number), renewed); err != nil {
 			return err
 		}
+		ended := h.Until.Sub(h.now()) <= claimSkew
 		h.claim = renewed
+		if ended { // before that was written, and somebody else may have claimed it
+			return h.create(ctx)
+		}
 		return nil
 	default:
 		return h.create(ctx)

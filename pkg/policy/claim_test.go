@@ -135,6 +135,52 @@ func TestTakenOver(t *testing.T) {
 	}
 }
 
+// hooked is a shelf that something happens at before it answers.
+type hooked struct {
+	*shelf
+	put, get func(name string)
+}
+
+func (h hooked) Put(ctx context.Context, name string, data []byte) error {
+	h.put(name)
+	return h.shelf.Put(ctx, name, data)
+}
+
+func (h hooked) Get(ctx context.Context, name string) ([]byte, error) {
+	h.get(name)
+	return h.shelf.Get(ctx, name)
+}
+
+// Who renews a claim so slowly that it ends meanwhile finds out that somebody else has it.
+func TestClaimIsRenewedTooLate(t *testing.T) {
+	d, p := small(t)
+	late, taken := false, false
+	e := d.engine()
+	e.Store = hooked{d.store, func(name string) {
+		if name == "policy/claims/00000001.json" && late && !taken {
+			taken = true
+			d.now = d.now.Add(95 * time.Second) // 15 s more than were left
+			if out, err := d.other(p, false); err != nil || !out.Done() {
+				t.Error(out, err)
+			}
+		}
+	}, func(name string) {
+		if strings.Contains(name, "/kept/0001-") && !late {
+			late = true
+			d.now = d.now.Add(100 * time.Second)
+		}
+	}}
+	if _, err := e.Apply(t.Context(), p, "op", "r"); !errors.Is(err, policy.ErrClaimed) || !strings.Contains(err.Error(), "by eve@contoso.example") {
+		t.Error(err)
+	}
+	if d.writes != 2 || !taken {
+		t.Errorf("%d writes", d.writes)
+	}
+	if runs, err := policy.Runs(t.Context(), d.store); err != nil || len(runs) != 1 || runs[0].Open() {
+		t.Errorf("%+v, %v", runs, err)
+	}
+}
+
 // A claim that ended because its holder slept is claimed anew if nobody else has it.
 func TestClaimIsTakenUpAgain(t *testing.T) {
 	d, p := small(t)

@@ -144,10 +144,11 @@ func (r *resolving) want(o Object, to Value) {
 	}
 }
 
-// users are the ids of people named by id or user principal name.
+// users are the ids of people named by id or user principal name. A fault names the place
+// and not the person: it goes into flags, logs and the trail.
 func (r *resolving) users(path string, names []string) []identity.UserID {
 	var ids []identity.UserID
-	for _, name := range names {
+	for n, name := range names {
 		id := identity.UserID(strings.ToLower(name))
 		if _, ok := r.index[id]; ok {
 			ids = append(ids, id)
@@ -155,7 +156,7 @@ func (r *resolving) users(path string, names []string) []identity.UserID {
 		}
 		i := slices.IndexFunc(r.s.People, func(p posture.Person) bool { return strings.EqualFold(p.UserPrincipalName, name) })
 		if i < 0 {
-			r.wrong(path, "%q is nobody of the tenant's; use an object id or a user principal name", name)
+			r.wrong(fmt.Sprintf("%s.%d", path, n), "is nobody of the tenant's; use an object id or a user principal name")
 			continue
 		}
 		ids = append(ids, r.s.People[i].ID)

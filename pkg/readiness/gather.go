@@ -676,7 +676,7 @@ func (g *gathering) take(ctx context.Context, s *step) error {
 			}
 			continue
 		case (errors.Is(err, identity.ErrForbidden) || errors.Is(err, identity.ErrRefused) || errors.Is(err, identity.ErrNotFound)) && !s.required:
-			g.s.Gaps = append(g.s.Gaps, posture.Gap{Fact: s.fact, Why: err.Error()})
+			g.s.Gaps = append(g.s.Gaps, posture.Gap{Fact: s.fact, Why: lasting(err)})
 			s.left = 0
 			s.apply(nil)
 			return nil
@@ -699,6 +699,18 @@ func (g *gathering) take(ctx context.Context, s *step) error {
 	s.left = 0
 	s.apply(pages)
 	return nil
+}
+
+// lasting is why a fact is missing, in words that are the same with the next report: the
+// digest of a plan is over them.
+func lasting(err error) string {
+	if e, ok := errors.AsType[interface {
+		error
+		Lasting() string
+	}](err); ok {
+		return e.Lasting()
+	}
+	return err.Error()
 }
 
 func (s *step) file(page int) string {

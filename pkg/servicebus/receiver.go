@@ -249,7 +249,7 @@ func (r *Receiver) Defer(ctx context.Context, m queue.Received, properties map[s
 func (r *Receiver) DeadLetter(ctx context.Context, m queue.Received, reason, description string, properties map[string]string) error {
 	return r.settle(ctx, "dead-letter", m, func(ctx context.Context, h *held) error {
 		return r.receiver.DeadLetterMessage(ctx, h.msg, &azservicebus.DeadLetterOptions{
-			Reason: &reason, ErrorDescription: &description, PropertiesToModify: anyValues(properties),
+			Reason: &reason, ErrorDescription: new(described(description)), PropertiesToModify: anyValues(properties),
 		})
 	})
 }

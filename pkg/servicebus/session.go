@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -384,8 +385,21 @@ func (s *Session) Defer(ctx context.Context, m queue.Received) error {
 // list and a description that names the fix.
 func (s *Session) DeadLetter(ctx context.Context, m queue.Received, reason, description string) error {
 	return s.settle(ctx, "dead-letter", func(ctx context.Context) error {
-		return s.receiver.DeadLetterMessage(ctx, token(m), &azservicebus.DeadLetterOptions{Reason: &reason, ErrorDescription: &description})
+		return s.receiver.DeadLetterMessage(ctx, token(m), &azservicebus.DeadLetterOptions{Reason: &reason, ErrorDescription: new(described(description))})
 	})
+}
+
+// maxDescription bounds a description in bytes. Microsoft's client for .NET refuses more than
+// 4096 characters of one (ServiceBusReceiver.DeadLetterMessageAsync); azservicebus 1.11 does
+// not look, and what the broker does is written nowhere.
+const maxDescription = 4000
+
+// described is a description that any client takes.
+func described(text string) string {
+	if len(text) > maxDescription {
+		text = strings.ToValidUTF8(text[:maxDescription], "") + "…"
+	}
+	return text
 }
 
 // Close frees the session for the next receiver. It may be called more than once.

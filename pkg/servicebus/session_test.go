@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -117,19 +118,37 @@ func TestSettle(t *testing.T) {
 	}
 	w.wantCounts(lanes, sim.Counts{Active: 1, DeadLetter: 1})
 
-	reason, description := w.deadLetter()
+	reason, description := w.deadLetter(lanes)
 	if reason != "poison" || description != "read the log" {
 		t.Errorf("dead-lettered as %q: %q", reason, description)
 	}
 }
 
-// deadLetter reads why the only dead letter is one.
-func (w *world) deadLetter() (reason, description string) {
+// A long description is cut between two characters, by receivers of either kind.
+func TestDeadLetterDescriptionIsBounded(t *testing.T) {
+	long := strings.Repeat("é", 4096)
+	w := newWorld(t)
+	w.send("anna", "1")
+	s := w.accept(w.client, "anna")
+	w.must(s.DeadLetter(t.Context(), w.receive(s), "poison", "x"+long))
+	r := w.receiver(w.client)
+	w.put("a")
+	w.must(r.DeadLetter(t.Context(), w.take(r), "poison", "x"+long, nil))
+	for _, queue := range []string{lanes, plain} {
+		_, got := w.deadLetter(queue)
+		if kept, cut := strings.CutSuffix(got, "…"); !cut || len(got) > 4096 || len(kept) < 3900 || !strings.HasPrefix("x"+long, kept) {
+			t.Errorf("%s: %d bytes end in %q", queue, len(got), got[len(got)-8:])
+		}
+	}
+}
+
+// deadLetter reads why the only dead letter of a queue is one.
+func (w *world) deadLetter(queue string) (reason, description string) {
 	w.t.Helper()
 	c, err := azservicebus.NewClientFromConnectionString(w.broker.ConnectionString(), nil)
 	w.must(err)
 	defer func() { w.must(c.Close(context.Background())) }()
-	r, err := c.NewReceiverForQueue(lanes, &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter})
+	r, err := c.NewReceiverForQueue(queue, &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter})
 	w.must(err)
 	msgs, err := r.PeekMessages(w.t.Context(), 2, nil)
 	w.must(err)

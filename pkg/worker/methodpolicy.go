@@ -58,6 +58,8 @@ type sought struct {
 	plan policy.Plan
 	// people is the snapshot that the plan was made with; nil for a run that goes on.
 	people *posture.Snapshot
+	// open are the runs that were open when the event was planned.
+	open map[string]bool
 }
 
 // guarding lends every call of the policy planner and engine the lane's lock.
@@ -276,7 +278,9 @@ func (m *MethodPolicy) seek(ctx context.Context, e event.Event, memory ledger.Po
 			}
 		}
 	}
+	open := map[string]bool{}
 	for _, r := range runs {
+		open[r.ID] = r.Open()
 		if cause, _, _ := strings.Cut(r.Plan.Cause, attemptMark); r.Open() && cause != e.Key && len(c.Steps) > 0 {
 			c.Concerns = append(c.Concerns, "the run "+r.ID+" is not over and would end here")
 		}
@@ -284,7 +288,7 @@ func (m *MethodPolicy) seek(ctx context.Context, e event.Event, memory ledger.Po
 	if p, err = p.Taken(e.Key + attemptMark + fmt.Sprint(attempt)); err != nil {
 		return nil, err
 	}
-	return &sought{change: c, plan: p, people: &people}, nil
+	return &sought{change: c, plan: p, people: &people, open: open}, nil
 }
 
 // attemptMark parts the key of an event from its attempt in the cause of a plan.
@@ -297,8 +301,8 @@ func titles(p policy.Plan) (list []string) {
 	return list
 }
 
-// oneLine is an error over several lines as details of holds and dead letters are: what a
-// broker keeps of a reason has an end (Service Bus quotas, 4096 characters).
+// oneLine is an error over several lines as details of holds and dead letters are, and no
+// longer than somebody reads.
 func oneLine(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	if len(text) > maxReason {
@@ -381,6 +385,7 @@ func (r *run) changePolicy(ctx context.Context) (*lane.Verdict, error) {
 	claimant.Lane = r.turn.Message.SessionID
 	engine := policy.Engine{
 		Tenant: g, Groups: g, Store: g, Claimant: claimant, Now: r.MethodPolicy.Now, Sleep: sleep, Audit: policyAudit{r},
+		Ends: func(other policy.Run) bool { return r.sought.open[other.ID] }, // the others nobody was shown
 		Snapshot: func(ctx context.Context, _ func(context.Context) error) (posture.Snapshot, error) {
 			if r.sought.people == nil {
 				people, stale, err := r.MethodPolicy.people(ctx, g)

@@ -126,8 +126,17 @@ func (w *Worker) Handle(ctx context.Context, t *lane.Turn) (lane.Verdict, error)
 	if t.Event.Type.Precedence() >= urgent {
 		ctx = identity.Urgent(ctx)
 	}
-	return run.event(ctx)
+	verdict, err := run.event(ctx)
+	if err == nil && verdict.Retries() && t.Event.Type.IsTenantWide() && t.Attempt >= patience {
+		reason, detail := verdict.Why()
+		err = t.Flag(ctx, flag.Flag{Cause: flag.LaneStuck, Reason: string(reason), Detail: detail})
+	}
+	return verdict, err
 }
+
+// patience is after how many tries somebody is told of an event that everything behind it in
+// the tenant's lane waits for.
+const patience = 15
 
 // Preview says what Handle would decide on an event that came to the lane now, with
 // what it reads of the tenant (nil when the decision needs none). It changes nothing
@@ -534,7 +543,15 @@ func (r *run) barred() []string {
 	if r.tenant != nil && r.tenant.Account != nil {
 		names = append(names, r.tenant.Account.UserPrincipalName, r.tenant.Account.Mail)
 	}
-	return append(names, r.turn.Event.Requester())
+	requester := r.turn.Event.Requester()
+	if r.sought != nil && r.sought.people != nil {
+		for i := range r.sought.people.People { // they may approve by another of their names
+			if p := &r.sought.people.People[i]; strings.EqualFold(string(p.ID), requester) || strings.EqualFold(p.UserPrincipalName, requester) {
+				names = append(names, string(p.ID), p.UserPrincipalName)
+			}
+		}
+	}
+	return append(names, requester)
 }
 
 // applied records that the event's statement took effect.
